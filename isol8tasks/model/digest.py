@@ -1,0 +1,33 @@
+"""Content addresses."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import attrs
+
+
+@attrs.frozen
+class Digest:
+    """A SHA-256, in hexadecimal, and the size in bytes of what it was taken of.
+
+    The pair is the Remote Execution API's `Digest`.
+    """
+
+    hash: str
+    size: int
+
+    @classmethod
+    def of(cls, content: bytes) -> Digest:
+        """The digest of these bytes."""
+        return cls(hashlib.sha256(content).hexdigest(), len(content))
+
+    def __str__(self) -> str:
+        return f"sha256:{self.hash}"
+
+
+def digest_of_value(value: Any) -> Digest:
+    """The digest of a JSON value in its one canonical form: sorted keys, no white space, ASCII."""
+    return Digest.of(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())
