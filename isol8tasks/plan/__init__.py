@@ -1,0 +1,1 @@
+"""From declared stages to a checked, ordered plan. Pure: no I/O."""

@@ -1,0 +1,1 @@
+"""The words of a task file, and running one."""

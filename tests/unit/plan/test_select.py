@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from isol8tasks.errors import PlanError, UsageError
+from isol8tasks.plan.keywords import parse_keywords
+from isol8tasks.plan.select import select
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from isol8tasks.model.stage import Stage, Task, TaskFile
+
+    MakeStage = Callable[..., Stage]
+    MakeTask = Callable[..., Task]
+    MakeFile = Callable[..., TaskFile]
+
+
+SEE_LIST = "run 'isol8tasks list' to see what is declared"
+
+
+@pytest.fixture
+def declared(stage: MakeStage, task: MakeTask, taskfile: MakeFile) -> Any:
+    return taskfile(
+        stage("lint", tags=("quick",)),
+        stage("unit-3.11", tags=("matrix", "slow")),
+        stage("unit-3.12", tags=("matrix",)),
+        stage("build", tags=("Web",)),
+        task("units", "unit-3.12", "unit-3.11"),
+        task("checks", "units", "lint", default=True),
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked", "names"),
+    [
+        ({}, "lint unit-3.11 unit-3.12"),
+        ({"targets": ["build", "lint"]}, "lint build"),
+        ({"targets": ["units"]}, "unit-3.11 unit-3.12"),
+        ({"targets": ["checks", "build"]}, "lint unit-3.11 unit-3.12 build"),
+        ({"tags": ["matrix"]}, "unit-3.11 unit-3.12"),
+        ({"tags": ["slow", "Web"]}, "unit-3.11 build"),
+        ({"targets": ["unit-3.12", "lint"], "tags": ["matrix"]}, "unit-3.12"),
+        ({"keywords": "unit"}, "unit-3.11 unit-3.12"),
+        ({"keywords": "not unit"}, "lint build"),
+        ({"keywords": "unit-3.11 or web"}, "unit-3.11 build"),
+        ({"keywords": "MATRIX and not (slow or lint)"}, "unit-3.12"),
+        ({"keywords": "unit", "tags": ["slow"]}, "unit-3.11"),
+        ({"skip": ["units"]}, "lint"),
+        ({"targets": ["checks"], "skip": ["unit-3.11"]}, "lint unit-3.12"),
+    ],
+)
+def test_selection(declared: Any, asked: Any, names: Any) -> None:
+    assert select(declared, **asked) == tuple(names.split())
+
+
+def test_without_a_default_everything(stage: MakeStage, task: MakeTask, taskfile: MakeFile) -> None:
+    assert select(taskfile(stage("b"), stage("a"), task("t", "a"))) == ("b", "a")
+
+
+def test_tasks_that_contain_each_other_end(
+    stage: MakeStage, task: MakeTask, taskfile: MakeFile
+) -> None:
+    declared = taskfile(stage("a"), task("t", "u", "a"), task("u", "t"))
+    assert select(declared, targets=["u"]) == ("a",)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"targets": ["lin"]}, "there is no stage or task 'lin'; did you mean 'lint'?"),
+        ({"targets": ["qqq"]}, "there is no stage or task 'qqq'"),
+        ({"skip": ["check"]}, "there is no stage or task 'check'; did you mean 'checks'?"),
+        ({"tags": ["nightly"]}, "nothing is selected"),
+        ({"keywords": "nightly"}, "nothing is selected"),
+        ({"targets": ["lint"], "tags": ["matrix"]}, "nothing is selected"),
+        ({"skip": ["checks"]}, "nothing is selected"),
+    ],
+)
+def test_nothing_to_select(declared: Any, asked: Any, message: str) -> None:
+    with pytest.raises(PlanError) as caught:
+        select(declared, **asked)
+    assert (caught.value.where, caught.value.message, caught.value.hint) == (
+        None,
+        message,
+        SEE_LIST,
+    )
+
+
+def test_a_wrong_reference_is_found_first(stage: MakeStage, taskfile: MakeFile) -> None:
+    with pytest.raises(PlanError, match=r"^stage 'a' requires 'b', which is not declared$"):
+        select(taskfile(stage("a", requires=("b",))))
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        " ",
+        "a and",
+        "and",
+        "not",
+        "a b",
+        "(a",
+        "a)",
+        "()",
+        "a (b)",
+        "a and (b (c))",
+        "a or a(b)",
+    ],
+)
+def test_bad_keywords(declared: Any, expression: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        select(declared, keywords=expression)
+    assert type(caught.value) is UsageError
+    assert caught.value.message == f"'{expression}' is not a keyword expression"
+    assert caught.value.hint == "combine parts of names and tags with and, or, not and parentheses"
+
+
+@pytest.mark.parametrize("expression", ["(" * 300 + "a" + ")" * 300, "not " * 100_000 + "a"])
+def test_keywords_without_end(expression: str) -> None:
+    with pytest.raises(UsageError):
+        parse_keywords(expression)
+
+
+@pytest.mark.parametrize("word", ["__import__", "a.b", "1", "'x'", "a,b", "x=1", "if", "True", "ä"])
+def test_any_other_text_is_a_word(word: str) -> None:
+    assert parse_keywords(word).match([f"-{word}-"])
+    assert not parse_keywords(word).match(["-"])
+
+
+WORDS = st.sampled_from(["a", "b", "c.d", "E"])
+TREES = st.recursive(
+    WORDS,
+    lambda inner: (
+        st.tuples(st.just("not"), inner)
+        | st.tuples(st.just("and"), inner, inner)
+        | st.tuples(st.just("or"), inner, inner)
+    ),
+    max_leaves=12,
+)
+
+
+def written(tree: Any) -> str:
+    match tree:
+        case str(word):
+            return word
+        case ("not", inner):
+            return f"not ({written(inner)})"
+        case (operator, left, right):
+            return f"({written(left)}) {operator} ({written(right)})"
+    raise AssertionError(tree)
+
+
+def meant(tree: Any, names: list[str]) -> bool:
+    match tree:
+        case str(word):
+            return any(word.lower() in name.lower() for name in names)
+        case ("not", inner):
+            return not meant(inner, names)
+        case ("and", left, right):
+            return meant(left, names) and meant(right, names)
+        case (_, left, right):
+            return meant(left, names) or meant(right, names)
+    raise AssertionError(tree)
+
+
+@given(TREES, st.lists(WORDS))
+def test_keywords_mean_what_they_say(tree: Any, names: Any) -> None:
+    assert parse_keywords(written(tree)).match(names) == meant(tree, names)
+
+
+@given(st.text(alphabet="ab() \tandort.", max_size=30))
+def test_keywords_never_break(expression: str) -> None:
+    with contextlib.suppress(UsageError):
+        parse_keywords(expression).match(["a", "b"])
