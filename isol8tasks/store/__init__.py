@@ -1,0 +1,1 @@
+"""What a run reads and keeps: input trees, logs and artifacts."""

@@ -1,0 +1,132 @@
+"""Logs and outputs of stages: collected apart, then put in place in one step."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import IO
+
+from isol8tasks.backend.contract import TreeEntry
+from isol8tasks.backend.folders import ClaimedFolder, sweep_claims
+from isol8tasks.errors import StoreError
+from isol8tasks.model.result import OutputFile
+from isol8tasks.model.stage import STATE_FOLDER
+
+
+class LocalArtifacts:
+    """Artifacts below a folder, one folder per stage, replaced by its next run.
+
+    `STAGE/outputs/PATH` are the outputs, `STAGE/stdout.log` and `STAGE/stderr.log` the logs.
+    """
+
+    def __init__(self, folder: Path, *, shown: str) -> None:
+        self._folder = folder
+        self._shown = shown
+        self._produced: dict[str, tuple[OutputFile, ...]] = {}
+        try:
+            parent = folder / ".staging"
+            parent.mkdir(parents=True, exist_ok=True)
+            (folder / ".gitignore").write_text("*\n")
+            sweep_claims(parent)
+        except OSError as error:
+            raise StoreError(
+                f"cannot write to {folder}: {error.strerror}",
+                hint="logs and outputs are kept there: make the folder writable",
+            ) from error
+        self._staging = ClaimedFolder(parent)
+
+    @classmethod
+    def in_workspace(cls, root: Path) -> LocalArtifacts:
+        """Artifacts in our folder of a workspace, which keeps itself out of version control."""
+        return cls(root / STATE_FOLDER, shown=STATE_FOLDER)
+
+    def begin(self, stage: str) -> LocalStageFolder:
+        """A fresh folder for one attempt of a stage."""
+        staging = Path(tempfile.mkdtemp(prefix=f"{stage}-", dir=self._staging.path))
+        (staging / "outputs").mkdir()
+        return LocalStageFolder(staging, self._folder / stage, partial(self._record, stage))
+
+    def close(self) -> None:
+        """Remove what was begun and not published."""
+        self._staging.close()
+
+    def tree(self, stage: str) -> tuple[TreeEntry, ...]:
+        """What a stage of this run produced, as inputs of another."""
+        outputs = self._folder / stage / "outputs"
+        return tuple(_entry(outputs, file) for file in self._produced.get(stage, ()))
+
+    def log_path(self, stage: str) -> str:
+        """Where a user finds the stage's logs, relative to the workspace root."""
+        return f"{self._shown}/{stage}"
+
+    def _record(self, stage: str, produced: tuple[OutputFile, ...]) -> None:
+        self._produced[stage] = produced
+
+
+class LocalStageFolder:
+    """One attempt's log and outputs."""
+
+    def __init__(self, staging: Path, final: Path, record: partial[None]) -> None:
+        self._staging = staging
+        self._final = final
+        self._record = record
+
+    @property
+    def outputs(self) -> Path:
+        """An empty folder for a backend to copy outputs into."""
+        return self._staging / "outputs"
+
+    def open_log(self, stream: str) -> IO[bytes]:
+        """A file for all that a stream prints."""
+        return (self._staging / f"{stream}.log").open("wb")
+
+    def seal(self) -> tuple[OutputFile, ...]:
+        """Publish log and outputs, replacing those of an earlier run; what was produced."""
+        produced = tuple(_produced(self.outputs))
+        self._staging.chmod(0o755)
+        _replace(self._staging, self._final)
+        self._record(produced)
+        return produced
+
+    def discard(self) -> None:
+        """Forget what this attempt wrote; harmless after `seal`."""
+        shutil.rmtree(self._staging, ignore_errors=True)
+
+
+def _entry(outputs: Path, file: OutputFile) -> TreeEntry:
+    path = outputs / file.path
+    executable = os.access(path, os.X_OK)
+    return TreeEntry(path=file.path, executable=executable, source=lambda: path.open("rb"))
+
+
+def _produced(outputs: Path) -> list[OutputFile]:
+    found = []
+    for folder, _, names in os.walk(outputs):
+        for name in names:
+            path = Path(folder, name)
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            relative = path.relative_to(outputs).as_posix()
+            found.append(OutputFile(path=relative, sha256=digest, size=path.stat().st_size))
+    return sorted(found, key=lambda file: file.path)
+
+
+def _replace(staging: Path, final: Path) -> None:
+    """Put a folder in the place of another; two runs at a time leave either's, whole."""
+    while True:
+        try:
+            staging.rename(final)
+        except OSError:
+            if not final.exists():
+                raise
+            old = Path(tempfile.mkdtemp(prefix="old-", dir=staging.parent))
+            with suppress(FileNotFoundError):
+                final.rename(old / "was")
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            return
