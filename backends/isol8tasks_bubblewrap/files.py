@@ -1,0 +1,222 @@
+"""Files into and out of a sandbox's folder, with no step through a name that it could have planted.
+
+Every step is relative to an open folder and refuses links (openat with O_NOFOLLOW).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Self
+
+from pathspec import GitIgnoreSpec
+
+from isol8tasks.backend.contract import EntryKind, Fetched, OutputRefused, TreeEntry
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_CHUNK = 1 << 20
+MAX_DEPTH = 100
+MAX_FILES = 10_000
+
+
+def place(tree: Iterable[TreeEntry], root: Path, *, owner: int | None) -> None:
+    """Write a tree below a fresh folder that nothing runs in yet; links come last."""
+    entries = sorted(tree, key=lambda entry: entry.kind is EntryKind.SYMLINK)
+    with _Folders(root, owner) as folders:
+        for entry in entries:
+            *parents, name = entry.path.split("/")
+            folder = folders.open(tuple(parents))
+            if entry.kind is EntryKind.SYMLINK:
+                os.symlink(entry.target, name, dir_fd=folder)
+                if owner is not None:
+                    os.chown(name, owner, owner, dir_fd=folder, follow_symlinks=False)
+            else:
+                _write(entry, name, folder, owner)
+
+
+def make_folder(root: Path, relative: str, *, owner: int | None) -> None:
+    """Make sure that a folder below the root is there."""
+    with _Folders(root, owner) as folders:
+        folders.open(tuple(relative.split("/")))
+
+
+class _Folders:
+    """Open folders below a root, made as needed; few are open at a time."""
+
+    def __init__(self, root: Path, owner: int | None) -> None:
+        self._owner = owner
+        self._root = os.open(root, _FOLDER)
+        self._path: list[tuple[str, int]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._shorten(0)
+        os.close(self._root)
+
+    def open(self, parts: tuple[str, ...]) -> int:
+        same = 0
+        while same < min(len(parts), len(self._path)) and self._path[same][0] == parts[same]:
+            same += 1
+        self._shorten(same)
+        for part in parts[same:]:
+            self._path.append((part, self._enter(part)))
+        return self._current
+
+    @property
+    def _current(self) -> int:
+        return self._path[-1][1] if self._path else self._root
+
+    def _enter(self, name: str) -> int:
+        if name in {"", ".", ".."}:
+            raise ValueError(f"not a normalised path: {name!r}")
+        try:
+            os.mkdir(name, 0o755, dir_fd=self._current)
+        except FileExistsError:
+            return os.open(name, _FOLDER, dir_fd=self._current)
+        folder = os.open(name, _FOLDER, dir_fd=self._current)
+        os.fchmod(folder, 0o755)
+        if self._owner is not None:
+            os.fchown(folder, self._owner, self._owner)
+        return folder
+
+    def _shorten(self, length: int) -> None:
+        while len(self._path) > length:
+            os.close(self._path.pop()[1])
+
+
+def _write(entry: TreeEntry, name: str, folder: int, owner: int | None) -> None:
+    assert entry.source is not None  # noqa: S101 -- a file entry always has one
+    target = os.open(name, _CREATE, 0o600, dir_fd=folder)
+    with open(target, "wb") as out, entry.source() as source:
+        while piece := source.read(_CHUNK):
+            out.write(piece)
+        if owner is not None:
+            os.fchown(target, owner, owner)
+        os.fchmod(target, 0o755 if entry.executable else 0o644)
+
+
+def collect(
+    root: Path, workdir: str, globs: tuple[str, ...], into: Path, *, max_bytes: int
+) -> Fetched:
+    """Copy what the globs match below the working directory; nothing runs in the sandbox any more.
+
+    Only regular files come out, with the caller's ownership and plain modes.
+    """
+    specs = {glob: GitIgnoreSpec.from_lines([f"/{glob}"]) for glob in globs}
+    matched: set[str] = set()
+    copied: list[str] = []
+    left = max_bytes
+    with _folder_below(root, workdir) as start, _Folders(into, None) as out:
+        for path, name, folder in _walk(start) if start is not None else ():
+            hits = [glob for glob, spec in specs.items() if spec.match_file(path)]
+            if not hits:
+                continue
+            matched.update(hits)
+            full = f"{workdir}/{path}" if workdir else path
+            left -= _copy(full, name, folder, out, left)
+            copied.append(full)
+            if len(copied) > MAX_FILES:
+                raise OutputRefused(f"more than {MAX_FILES} output files")
+    unmatched = tuple(glob for glob in globs if glob not in matched)
+    return Fetched(paths=tuple(sorted(copied)), unmatched=unmatched)
+
+
+@contextmanager
+def _folder_below(root: Path, relative: str) -> Iterator[int | None]:
+    """The open working directory; None when the stage replaced it by something else."""
+    with ExitStack() as stack:
+        folder = os.open(root, _FOLDER)
+        stack.callback(os.close, folder)
+        for part in relative.split("/") if relative else ():
+            inner = _enter(part, folder)
+            if inner is None:
+                yield None
+                return
+            stack.callback(os.close, inner)
+            folder = inner
+        yield folder
+
+
+def _enter(name: str, parent: int) -> int | None:
+    """Open a folder even when its mode says no; None when it is no folder."""
+    try:
+        return os.open(name, _FOLDER, dir_fd=parent)
+    except PermissionError:
+        # Linux has no fchmodat without following links; nothing runs there that could swap it.
+        if not stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
+            return None
+        os.chmod(name, 0o700, dir_fd=parent)
+        return os.open(name, _FOLDER, dir_fd=parent)
+    except OSError:
+        return None
+
+
+def _walk(start: int) -> Iterator[tuple[str, str, int]]:
+    """Everything but folders: path, name and the open folder that it is in; iteratively."""
+    stack: list[tuple[str, int, Iterator[str]]] = [("", os.dup(start), iter(_names(start)))]
+    try:
+        while stack:
+            prefix, folder, names = stack[-1]
+            name = next(names, None)
+            if name is None:
+                os.close(stack.pop()[1])
+                continue
+            inner = _enter(name, folder) if _is_folder(name, folder) else None
+            if inner is None:
+                yield prefix + name, name, folder
+            elif len(stack) >= MAX_DEPTH:
+                os.close(inner)
+                raise OutputRefused(f"folders nested deeper than {MAX_DEPTH}")
+            else:
+                stack.append((f"{prefix}{name}/", inner, iter(_names(inner))))
+    finally:
+        for _, folder, _names_left in stack:
+            os.close(folder)
+
+
+def _names(folder: int) -> list[str]:
+    return sorted(os.listdir(folder))
+
+
+def _is_folder(name: str, folder: int) -> bool:
+    return stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
+
+
+def _copy(path: str, name: str, folder: int, out: _Folders, left: int) -> int:
+    """Copy one file; its size."""
+    shown = ascii(path)
+    if any(ord(character) < 0x20 or 0xDC80 <= ord(character) <= 0xDCFF for character in path):
+        raise OutputRefused(f"the output {shown} has control characters or broken text in its name")
+    with open(_open_output(name, folder, shown), "rb") as source:
+        found = os.fstat(source.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise OutputRefused(f"the output {shown} is not a regular file")
+        if found.st_size > left:
+            raise OutputRefused(f"the outputs are larger than the disk limit, at {shown}")
+        *parents, last = path.split("/")
+        target = os.open(last, _CREATE, 0o600, dir_fd=out.open(tuple(parents)))
+        with open(target, "wb") as copy:
+            while piece := source.read(_CHUNK):
+                copy.write(piece)
+            os.fchmod(target, 0o755 if found.st_mode & stat.S_IXUSR else 0o644)
+    return found.st_size
+
+
+def _open_output(name: str, folder: int, shown: str) -> int:
+    mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+    if stat.S_ISREG(mode) and not mode & stat.S_IRUSR:
+        os.chmod(name, 0o600, dir_fd=folder)
+    try:
+        return os.open(name, _READ, dir_fd=folder)
+    except OSError as error:
+        if error.errno in {errno.ELOOP, errno.ENXIO, errno.EACCES}:
+            raise OutputRefused(f"the output {shown} is a link or no regular file") from None
+        raise

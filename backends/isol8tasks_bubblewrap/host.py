@@ -1,0 +1,132 @@
+"""What of the host a sandbox may see: a list of read-only paths, never the root."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from pathlib import Path
+
+from isol8tasks.backend.folders import reachable_by_others
+from isol8tasks.errors import SandboxError, StoreError
+from isol8tasks.model.network import NetworkMode
+
+FIRST_UID = 64000
+MOST_UIDS = 1000
+
+_USERLAND = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
+_CONFIGURATION = (
+    "/etc/alternatives",
+    "/etc/ca-certificates",
+    "/etc/crypto-policies",
+    "/etc/ld.so.cache",
+    "/etc/ld.so.conf",
+    "/etc/ld.so.conf.d",
+    "/etc/localtime",
+    "/etc/pki",
+    "/etc/ssl",
+)
+_FILES = {
+    "passwd": "root:x:0:0:root:/:/usr/sbin/nologin\n"
+    "nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n",
+    "group": "root:x:0:\nnogroup:x:65534:\n",
+    "hosts": "127.0.0.1 localhost\n::1 localhost\n",
+    "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
+}
+
+
+def userland() -> tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]:
+    """The host's programs: read-only mounts, and links of the root as (target, path)."""
+    mounts, links = [("/usr", "/usr")], []
+    for path in _USERLAND:
+        if os.path.islink(path):
+            links.append((os.readlink(path), path))
+        elif os.path.isdir(path):
+            mounts.append((path, path))
+    mounts += [(path, path) for path in _CONFIGURATION if os.path.exists(path)]
+    return tuple(mounts), tuple(links)
+
+
+def identity_files(cache: Path, network: NetworkMode) -> tuple[tuple[str, str], ...]:
+    """Mounts for the few files of /etc that a sandbox has of its own; written once."""
+    folder = cache / "etc"
+    _write_once(folder)
+    mounts = {f"/etc/{name}": str(folder / name) for name in _FILES}
+    if network is NetworkMode.HOST:
+        mounts["/etc/hosts"] = "/etc/hosts"
+        mounts["/etc/resolv.conf"] = os.path.realpath("/etc/resolv.conf")
+    return tuple((source, path) for path, source in mounts.items() if os.path.exists(source))
+
+
+def _write_once(folder: Path) -> None:
+    if all((folder / name).is_file() for name in _FILES):
+        return
+    make_folder(folder)
+    for name, text in _FILES.items():
+        draft = folder / f".{name}.{os.getpid()}"
+        draft.write_text(text)
+        draft.chmod(0o644)
+        draft.replace(folder / name)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder that sandboxes can pass through, whatever our umask is."""
+    try:
+        missing = [path for path in (folder, *folder.parents) if not path.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in missing:
+            path.chmod(0o755)
+    except OSError as error:
+        raise StoreError(
+            f"cannot make the folder {folder}: {error.strerror}",
+            hint="set another one with the setting 'cache' (ISOL8TASKS_CACHE)",
+        ) from error
+
+
+def reachable_copy(program: Path, cache: Path) -> Path:
+    """The program, or a copy in the cache when a sandbox's uid cannot reach it where it is."""
+    if os.geteuid() != 0 or reachable_by_others(program):
+        return program
+    found = program.stat()
+    copy = cache / "bin" / f"{program.name}-{found.st_size}-{found.st_mtime_ns}"
+    if not copy.exists():
+        make_folder(copy.parent)
+        draft = copy.with_name(f".{copy.name}.{os.getpid()}")
+        shutil.copyfile(program, draft)
+        draft.chmod(0o755)
+        draft.replace(copy)
+    return copy
+
+
+class UidLease:
+    """An unprivileged uid that no other sandbox of this host has, as long as this is open.
+
+    Only root can give one; for anybody else `host_uid` is None and the sandbox runs as its caller.
+    Inside, the uid is the same either way.
+    """
+
+    def __init__(self, cache: Path) -> None:
+        self._lock = -1
+        self.uid = FIRST_UID
+        self.host_uid: int | None = None
+        if os.geteuid() == 0:
+            self.uid = self.host_uid = self._take(cache / "uids")
+
+    def _take(self, folder: Path) -> int:
+        make_folder(folder)
+        for uid in range(FIRST_UID, FIRST_UID + MOST_UIDS):
+            lock = os.open(folder / str(uid), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(lock)
+            else:
+                self._lock = lock
+                return uid
+        raise SandboxError(f"more than {MOST_UIDS} sandboxes at a time")
+
+    def close(self) -> None:
+        """Give the uid back; may be repeated."""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
