@@ -1,0 +1,386 @@
+"""The composition root: the only place that builds concrete objects and joins them."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import attrs
+
+from isol8tasks.backend import registry
+from isol8tasks.backend.contract import (
+    Backend,
+    BackendOptions,
+    Capabilities,
+    PreparedImage,
+    Probe,
+)
+from isol8tasks.backend.folders import ClaimedFolder
+from isol8tasks.engine.assemble import assemble
+from isol8tasks.engine.attempt import Attempt, Workbench
+from isol8tasks.engine.cancel import CancelSource
+from isol8tasks.engine.clock import MonotonicClock
+from isol8tasks.engine.images import Bakery
+from isol8tasks.engine.scheduler import Scheduler
+from isol8tasks.engine.slots import Capacity, Slots
+from isol8tasks.errors import BackendUnavailable, Refused, UsageError
+from isol8tasks.model.events import Event, Notice, RunFinished, RunStarted, StageStarted
+from isol8tasks.model.limits import Enforcement, Limit
+from isol8tasks.model.result import Phase, RunReport, StageResult, Verdict
+from isol8tasks.model.stage import Stage, TaskFile
+from isol8tasks.plan.admit import Consent, admit
+from isol8tasks.plan.plan import Plan, build
+from isol8tasks.ports import ArtifactStore, Clock, EventSink, InputStore
+from isol8tasks.store.artifacts import LocalArtifacts
+from isol8tasks.store.inputs import WorkspaceInputs
+
+
+@attrs.frozen(kw_only=True)
+class RunOptions:
+    """What an operator may choose; `bake_timeout` in seconds, `jobs` None for one per processor."""
+
+    backend: str | None = None
+    runtime: str | None = None
+    jobs: int | None = None
+    fail_fast: bool = False
+    allow_host_network: bool = False
+    allow_unenforced: frozenset[Limit] = frozenset()
+    require_enforced: bool = False
+    bake_timeout: float = 600.0
+    cache: Path | None = None
+
+    @property
+    def consent(self) -> Consent:
+        """The part that overrules a refusal."""
+        return Consent(
+            allow_host_network=self.allow_host_network,
+            allow_unenforced=self.allow_unenforced,
+            require_enforced=self.require_enforced,
+        )
+
+    @property
+    def parallel(self) -> int:
+        """How many stages may run at a time."""
+        return self.jobs or len(os.sched_getaffinity(0))
+
+
+@attrs.frozen(kw_only=True)
+class DryStage:
+    """A stage as it would run: the number of its input files, and what is held less than firmly."""
+
+    stage: Stage
+    inputs: int
+    unenforced: tuple[Limit, ...]
+
+
+@attrs.frozen(kw_only=True)
+class DryRun:
+    """What a run would do."""
+
+    backend: str
+    reason: str
+    stages: tuple[DryStage, ...]
+
+
+@attrs.frozen(kw_only=True)
+class Diagnosis:
+    """One backend on this host; `reason` says why it would be chosen, or why not."""
+
+    name: str
+    probe: Probe
+    chosen: bool
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class _Chosen:
+    backend: Backend
+    reason: str
+    capabilities: Capabilities
+    unenforced: Mapping[str, tuple[Limit, ...]]
+
+
+def cache_folder(options: RunOptions) -> Path:
+    """Where images are kept. Root's is the system's: sandboxes of other uids must reach it."""
+    if options.cache is not None:
+        return options.cache.absolute()
+    from platformdirs import site_cache_path, user_cache_path  # noqa: PLC0415 -- not for `list`
+
+    return site_cache_path("isol8tasks") if os.geteuid() == 0 else user_cache_path("isol8tasks")
+
+
+def run(
+    plan: Plan, options: RunOptions, *, sinks: Sequence[EventSink], cancel: CancelSource
+) -> RunReport:
+    """Run a plan in its workspace; logs and outputs go to our folder there."""
+    root = Path(plan.root)
+    inputs = WorkspaceInputs(root)
+    for stage in plan.stages:
+        inputs.declared(stage)
+    with _chosen(plan, options) as chosen, closing(LocalArtifacts.in_workspace(root)) as artifacts:
+        run = _Run(plan, options, chosen, inputs, artifacts, sinks, cancel)
+        return run.execute()
+
+
+def run_ad_hoc(
+    stage: Stage, options: RunOptions, *, sinks: Sequence[EventSink], cancel: CancelSource
+) -> RunReport:
+    """Run one stage that has no workspace; nothing of it is kept."""
+    with _chosen_for_scratch(stage, options) as (plan, chosen, scratch):
+        inputs = WorkspaceInputs(scratch)
+        with closing(LocalArtifacts.in_workspace(scratch)) as artifacts:
+            return _Run(plan, options, chosen, inputs, artifacts, sinks, cancel).execute()
+
+
+@contextmanager
+def _chosen_for_scratch(stage: Stage, options: RunOptions) -> Iterator[tuple[Plan, _Chosen, Path]]:
+    parent = cache_folder(options) / "scratch"
+    parent.mkdir(parents=True, exist_ok=True)
+    with closing(ClaimedFolder(parent)) as scratch:
+        root = str(scratch.path)
+        taskfile = TaskFile(path=stage.declared_at.path, root=root, stages=(stage,))
+        plan = build(taskfile, (stage.name,))
+        with _chosen(plan, options) as chosen:
+            yield plan, chosen, scratch.path
+
+
+def dry_run(plan: Plan, options: RunOptions) -> DryRun:
+    """Everything up to the first sandbox: inputs are found, the backend is chosen and asked."""
+    inputs = WorkspaceInputs(Path(plan.root))
+    counts = {stage.name: len(inputs.declared(stage)) for stage in plan.stages}
+    with _chosen(plan, options) as chosen:
+        return DryRun(
+            backend=chosen.backend.name,
+            reason=chosen.reason,
+            stages=tuple(
+                DryStage(
+                    stage=stage, inputs=counts[stage.name], unenforced=chosen.unenforced[stage.name]
+                )
+                for stage in plan.stages
+            ),
+        )
+
+
+def diagnose(options: RunOptions) -> tuple[Diagnosis, ...]:
+    """Try every installed backend; exactly one is chosen, if any works."""
+    found: list[Diagnosis] = []
+    for name in registry.installed():
+        with closing(registry.load(name, _backend_options(options))) as backend:
+            probe = backend.probe()
+        taken = next((other.name for other in found if other.chosen), None)
+        wanted = options.backend in {None, name}
+        chosen = probe.capabilities is not None and taken is None and wanted
+        found.append(
+            Diagnosis(
+                name=name, probe=probe, chosen=chosen, reason=_reason(probe, options, taken, chosen)
+            )
+        )
+    return tuple(found)
+
+
+def _reason(probe: Probe, options: RunOptions, taken: str | None, chosen: bool) -> str:
+    if chosen:
+        return "it was asked for" if options.backend else "the first one that works"
+    if probe.capabilities is None:
+        return probe.reason
+    return f"'{taken or options.backend}' comes first"
+
+
+def _backend_options(options: RunOptions) -> BackendOptions:
+    return BackendOptions(cache=cache_folder(options), runtime=options.runtime)
+
+
+@contextmanager
+def _chosen(plan: Plan, options: RunOptions) -> Iterator[_Chosen]:
+    """The first backend that works here and may run the whole plan."""
+    names = (options.backend,) if options.backend else registry.installed()
+    unusable: list[str] = []
+    remedies: list[str] = []
+    refusal: Refused | None = None
+    for name in names:
+        with closing(registry.load(name, _backend_options(options))) as backend:
+            probe = backend.probe()
+            if probe.capabilities is None:
+                unusable.append(f"{name}: {probe.reason}")
+                remedies.append(probe.remedy)
+                continue
+            try:
+                unenforced = _admit_all(plan, probe.capabilities, name, options.consent)
+            except Refused as error:
+                refusal = refusal or error
+                continue
+            reason = "asked for" if options.backend else "the first that can run this plan"
+            yield _Chosen(
+                backend=backend,
+                reason=reason,
+                capabilities=probe.capabilities,
+                unenforced=unenforced,
+            )
+            return
+    raise refusal or BackendUnavailable(
+        "; ".join(unusable) or "no backend is installed",
+        hint="; ".join(filter(None, remedies)) or "see 'isol8tasks doctor'",
+    )
+
+
+def _admit_all(
+    plan: Plan, capabilities: Capabilities, backend: str, consent: Consent
+) -> dict[str, tuple[Limit, ...]]:
+    return {
+        stage.name: admit(stage, capabilities, backend=backend, consent=consent)
+        for stage in plan.stages
+    }
+
+
+class _Run:
+    """One run, joined together."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        options: RunOptions,
+        chosen: _Chosen,
+        inputs: InputStore,
+        artifacts: ArtifactStore,
+        sinks: Sequence[EventSink],
+        cancel: CancelSource,
+    ) -> None:
+        self._plan = plan
+        self._options = options
+        self._chosen = chosen
+        self._inputs = inputs
+        self._cancel = cancel
+        self._clock: Clock = MonotonicClock()
+        self._emit = _FanOut(sinks)
+        self._bench = Workbench(
+            backend=chosen.backend,
+            artifacts=artifacts,
+            clock=self._clock,
+            emit=self._emit,
+            cancel=cancel,
+            posargs=plan.posargs,
+            secrets=_secrets(plan),
+        )
+
+    def execute(self) -> RunReport:
+        """Run it, tell the sinks, and report."""
+        start, run_id = self._clock.now(), secrets.token_hex(4)
+        self._emit(
+            RunStarted(
+                run_id=run_id,
+                backend=self._chosen.backend.name,
+                backend_reason=self._chosen.reason,
+                stages=tuple(stage.name for stage in self._plan.stages),
+                jobs=self._options.parallel,
+            )
+        )
+        if notice := _weak_notice(self._chosen):
+            self._emit(Notice(text=notice))
+        results = self._scheduler().run()
+        report = RunReport(
+            run_id=run_id,
+            backend=self._chosen.backend.name,
+            stages=results,
+            seconds=self._clock.now() - start,
+            stopped=self._cancel.reason,
+            notices=tuple(self._emit.notices),
+        )
+        self._emit(RunFinished(report=report))
+        return report
+
+    def _scheduler(self) -> Scheduler:
+        jobs = self._options.parallel
+        bakery = Bakery(
+            self._chosen.backend,
+            base=Path(self._plan.root),
+            timeout=self._options.bake_timeout,
+            clock=self._clock,
+            emit=self._emit,
+        )
+        return Scheduler(
+            self._plan,
+            perform=self._perform,
+            bakery=bakery,
+            slots=Slots(Capacity(cpus=_cpus(), memory=_memory(), jobs=jobs)),
+            jobs=jobs,
+            emit=self._emit,
+            cancel=self._cancel,
+            fail_fast=self._options.fail_fast,
+        )
+
+    def _perform(self, stage: Stage, image: PreparedImage) -> StageResult:
+        """All tries of a stage; the last result counts, with the time of all."""
+        spent: dict[Phase, float] = {}
+        for number in range(1, stage.retries + 2):
+            self._emit(StageStarted(name=stage.name, attempt=number))
+            attempt = Attempt(self._bench, stage, image)
+            result = attempt.execute(lambda: assemble(stage, self._inputs, self._bench.artifacts))
+            for phase, seconds in result.durations:
+                spent[phase] = spent.get(phase, 0.0) + seconds
+            if result.ok or result.verdict is Verdict.CANCELLED or self._cancel.cancelled:
+                break
+        return attrs.evolve(
+            result,
+            attempts=number,
+            durations=tuple(spent.items()),
+            unenforced=self._chosen.unenforced[stage.name],
+        )
+
+
+class _FanOut:
+    """Hands every event to every sink, one at a time."""
+
+    def __init__(self, sinks: Sequence[EventSink]) -> None:
+        self._sinks = tuple(sinks)
+        self._lock = threading.RLock()
+        self.notices: list[str] = []
+
+    def __call__(self, event: Event) -> None:
+        with self._lock:
+            if isinstance(event, Notice):
+                self.notices.append(event.text)
+            for sink in self._sinks:
+                sink(event)
+
+
+def _weak_notice(chosen: _Chosen) -> str:
+    """One sentence about limits that this host holds less than firmly."""
+    weak = {limit for limits in chosen.unenforced.values() for limit in limits}
+    clauses = []
+    for level, word in _WEAKLY.items():
+        held = (limit for limit in Limit if chosen.capabilities.enforcement(limit) is level)
+        if names := [limit.value for limit in held if limit in weak]:
+            clauses.append(f"{' and '.join(names)} {word}")
+    if not clauses:
+        return ""
+    return f"on this host {chosen.backend.name} holds {', '.join(clauses)}"
+
+
+_WEAKLY = {Enforcement.APPROXIMATE: "per process only", Enforcement.NONE: "not at all"}
+
+
+def _secrets(plan: Plan) -> tuple[tuple[str, str], ...]:
+    """The values of all secrets that the plan needs, from our environment."""
+    values: dict[str, str] = {}
+    for stage in plan.stages:
+        for secret in stage.secrets:
+            if secret.name not in os.environ:
+                raise UsageError(
+                    f"'{stage.name}' needs the secret '{secret.name}', which is not set",
+                    where=stage.declared_at,
+                    hint=f"set the environment variable {secret.name}",
+                )
+            values[secret.name] = os.environ[secret.name]
+    return tuple(sorted(values.items()))
+
+
+def _cpus() -> float:
+    return float(len(os.sched_getaffinity(0)))
+
+
+def _memory() -> int:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,185 @@
+"""`isol8tasks run`."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from isol8tasks import __version__
+from isol8tasks.cli import options
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from isol8tasks.app import DryRun, DryStage, RunOptions
+    from isol8tasks.cli.settings import Settings
+    from isol8tasks.model.result import RunReport
+    from isol8tasks.plan.plan import Plan
+    from isol8tasks.ports import EventSink
+
+
+@click.command(
+    "run",
+    cls=options.PosargsCommand,
+    short_help="Run tasks and stages, each in a sandbox.",
+    epilog="What follows -- is given to the stages that declare posargs=True.",
+)
+@click.argument("targets", nargs=-1, metavar="[TARGET]...", shell_complete=options.complete_target)
+@click.option("-t", "--tag", "tags", multiple=True, help="Stages with this tag; repeatable.")
+@click.option(
+    "-k",
+    "--keywords",
+    default="",
+    metavar="EXPR",
+    help="Stages whose names match: 'unit and not 3.11'.",
+)
+@click.option(
+    "--skip",
+    multiple=True,
+    metavar="STAGE",
+    shell_complete=options.complete_target,
+    help="Leave a stage out, and what needs it; repeatable.",
+)
+@click.option("-j", "--jobs", metavar="N", help="Stages at a time; default: one per processor.")
+@click.option("-x", "--fail-fast/--no-fail-fast", default=None, help="Stop at the first failure.")
+@options.file
+@options.place
+@click.option(
+    "--allow-host-network/--no-allow-host-network",
+    default=None,
+    help="Consent to stages that ask for the host's own network.",
+)
+@options.firmness
+@click.option("--report", metavar="FILE", help="Write a JSON report; docs/report.md describes it.")
+@click.option("--dry-run", is_flag=True, help="Show what would run, and run nothing.")
+@click.option("-q", "--quiet/--no-quiet", default=None, help="Only what did not pass.")
+@click.option("-v", "--verbose/--no-verbose", default=None, help="Log every step to stderr.")
+@options.color
+@click.option("--show-settings", is_flag=True, help="Show every setting and where it came from.")
+@click.pass_context
+def run_command(
+    ctx: click.Context,
+    /,
+    *,
+    targets: tuple[str, ...],
+    tags: tuple[str, ...],
+    keywords: str,
+    skip: tuple[str, ...],
+    dry_run: bool,
+    show_settings: bool,
+    **flags: Any,
+) -> int:
+    """Run TARGETs, which are tasks and stages, and everything they require.
+
+    Without a target the default tasks run. A stage that fails does not stop the others, but what
+    requires it is skipped.
+    """
+    settings = options.settings(flags)
+    if show_settings:
+        return _show(settings)
+    wanted = {"targets": targets, "tags": tags, "keywords": keywords, "skip": skip}
+    plan = _plan(settings, wanted, options.posargs(ctx))
+    return _dry_run(plan, settings) if dry_run else _run(plan, settings)
+
+
+def run_options(settings: Settings) -> RunOptions:
+    """What the engine's side needs of the settings."""
+    from isol8tasks.app import RunOptions  # noqa: PLC0415 -- not for help or completion
+
+    return RunOptions(
+        backend=settings.backend,
+        runtime=settings.runtime,
+        jobs=settings.jobs,
+        fail_fast=settings.fail_fast,
+        allow_host_network=settings.allow_host_network,
+        allow_unenforced=settings.allow_unenforced,
+        require_enforced=settings.require_enforced,
+        bake_timeout=settings.bake_timeout,
+        cache=settings.cache,
+    )
+
+
+def _show(settings: Settings) -> int:
+    rows = list(settings.table())
+    names, values = (max(len(row[column]) for row in rows) for column in (0, 1))
+    for name, value, source in rows:
+        click.echo(f"{name:{names}}  {value:{values}}  {source}")
+    return 0
+
+
+def _plan(settings: Settings, wanted: Mapping[str, Any], posargs: Sequence[str]) -> Plan:
+    from isol8tasks.plan.plan import build  # noqa: PLC0415 -- see run_options
+    from isol8tasks.plan.select import select  # noqa: PLC0415
+
+    task_file = options.task_file(settings)
+    goals = select(task_file, **wanted)
+    return build(task_file, goals, posargs=posargs)
+
+
+def _run(plan: Plan, settings: Settings) -> int:
+    from isol8tasks import app  # noqa: PLC0415 -- see run_options
+    from isol8tasks.cli.console import open_display  # noqa: PLC0415
+    from isol8tasks.cli.errors import report_code  # noqa: PLC0415
+    from isol8tasks.cli.signals import Signals  # noqa: PLC0415
+    from isol8tasks.engine.cancel import CancelSource  # noqa: PLC0415
+
+    _check_report(settings)
+    cancel, display = CancelSource(), open_display(settings)
+    sinks: tuple[EventSink, ...] = (*_log(settings), display)
+    with closing(display), Signals(cancel, display):
+        report = app.run(plan, run_options(settings), sinks=sinks, cancel=cancel)
+    _write_report(report, settings)
+    return report_code(report)
+
+
+def _log(settings: Settings) -> tuple[EventSink, ...]:
+    if not settings.verbose:
+        return ()
+    from isol8tasks.report.log import EventLog, configure  # noqa: PLC0415 -- structlog is slow
+
+    configure(sys.stderr)
+    return (EventLog(),)
+
+
+def _check_report(settings: Settings) -> None:
+    """Find out before a long run, not after it, that its report has no place."""
+    if settings.report and not settings.report.parent.is_dir():
+        from isol8tasks.report.jsonreport import unwritable  # noqa: PLC0415
+
+        raise unwritable(settings.report, "its folder does not exist")
+
+
+def _write_report(report: RunReport, settings: Settings) -> None:
+    if settings.report:
+        from isol8tasks.report.jsonreport import write  # noqa: PLC0415 -- cattrs is slow
+
+        write(report, settings.report, version=__version__)
+
+
+def _dry_run(plan: Plan, settings: Settings) -> int:
+    from isol8tasks import app  # noqa: PLC0415 -- see run_options
+
+    found = app.dry_run(plan, run_options(settings))
+    click.echo("\n".join(_dry_lines(found)))
+    return 0
+
+
+def _dry_lines(found: DryRun) -> list[str]:
+    from isol8tasks.report.text import one_line  # noqa: PLC0415 -- see run_options
+
+    width = max((len(dry.stage.name) for dry in found.stages), default=0)
+    lines = [f"{found.backend} ({one_line(found.reason)}) would run"]
+    lines += [f"  {dry.stage.name:{width}}  {one_line(_dry_stage(dry))}" for dry in found.stages]
+    return [*lines, "nothing was run"]
+
+
+def _dry_stage(dry: DryStage) -> str:
+    parts = [str(dry.stage.image), f"{dry.inputs} input{'' if dry.inputs == 1 else 's'}"]
+    if dry.stage.prerequisites:
+        parts.append("after " + ", ".join(dry.stage.prerequisites))
+    if dry.unenforced:
+        parts.append("not enforced here: " + ", ".join(dry.unenforced))
+    return "; ".join(parts)

@@ -1,0 +1,116 @@
+"""`exec`: one program in a sandbox."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from tests.cli.conftest import Program
+
+pytestmark = pytest.mark.bubblewrap
+
+CASES = [
+    (["-e", "print(6 * 7)"], "", "42\n"),
+    (["-e", "print(6 * 7)", "--image", "python"], "", "42\n"),
+    (["--image", "bash", "-e", "echo $0 $1 $2", "--", "a b", "-c"], "", "main.sh a b -c\n"),
+    (["-"], "print('from stdin')", "from stdin\n"),
+    ([], "print('from stdin')", "from stdin\n"),
+    (["-i", "-e", "print(input()[::-1])"], "abc\n", "cba\n"),
+    (["-e", "import sys; print(repr(sys.stdin.read()))"], "not for it", "''\n"),
+    (["hello.py", "--", "x"], "", "['hello.py', 'x']\n"),
+    (["hello.sh"], "", "hello.sh\n"),
+    (["-e", "import os; print(sorted(os.listdir()))"], "", "['main.py']\n"),
+]
+
+
+@pytest.fixture(autouse=True)
+def programs(folder: Path) -> None:
+    (folder / "hello.py").write_text("import sys\nprint(sys.argv)\n")
+    (folder / "hello.sh").write_text("echo $0\n")
+
+
+@pytest.mark.parametrize(("words", "stdin", "stdout"), CASES)
+def test_what_it_prints(
+    isol8tasks: Program, folder: Path, words: Sequence[str], stdin: str, stdout: str
+) -> None:
+    before = sorted(os.listdir(folder))
+    ran = isol8tasks("exec", *words, stdin=stdin)
+    assert (ran.stdout, ran.err, ran.code) == (stdout, "", 0)
+    assert sorted(os.listdir(folder)) == before
+
+
+def test_its_streams_stay_apart_and_raw_in_a_pipe(isol8tasks: Program) -> None:
+    code = r"import sys; print('\x1b[1m::o'); print('::e', file=sys.stderr); sys.exit(7)"
+    ran = isol8tasks("exec", "-e", code)
+    assert (ran.stdout, ran.err, ran.code) == (
+        "\x1b[1m::o\n",
+        "::e\nfailed after TIME: exit code 7\n",
+        1,
+    )
+
+
+def test_it_has_a_time_limit(isol8tasks: Program) -> None:
+    ran = isol8tasks("exec", "--timeout", "300ms", "--image=bash", "-e", "sleep 60")
+    assert (ran.out, ran.err, ran.code) == (
+        "",
+        "timed out after TIME: still running after TIME\n",
+        1,
+    )
+
+
+def test_json(isol8tasks: Program) -> None:
+    ran = isol8tasks("exec", "--json", "-e", "print(1)")
+    report = json.loads(ran.stdout)
+    assert (ran.code, report["schema"], report["stages"][0]["stdout"]) == (0, 1, "1\n")
+
+
+def test_no_notes_when_quiet(isol8tasks: Program) -> None:
+    assert isol8tasks("exec", "-q", "-e", "1").stderr == ""
+
+
+WRONG = {
+    ("x.py", "-e", "1"): (
+        "error: there are two programs\n  hint: give either a file or -e CODE\n",
+        2,
+    ),
+    ("missing.py",): ("error: missing.py: No such file or directory\n", 3),
+    ("-i",): (
+        (
+            "error: standard input cannot be both the program and its data\n"
+            "  hint: give the program as a file or with -e CODE\n"
+        ),
+        2,
+    ),
+    ("-e", "1", "--memory", "1gig"): (
+        "error: --memory: '1gig' is not a size\n  hint: write 64k, 512m, 1g or bytes\n",
+        2,
+    ),
+    ("-e", "1", "--image", "python:new"): (
+        "error: Image.python(): 'new' is not a version\n  hint: write '3.12' or '22'\n",
+        2,
+    ),
+    ("-e", "1", "--image", "pyhton"): (
+        (
+            "error: bubblewrap cannot supply the image 'pyhton' of 'exec'\n"
+            "  --> the command line\n"
+            "  hint: use Image.python(), Image.node() or Image.bash(), "
+            "or a backend that has such images\n"
+        ),
+        2,
+    ),
+}
+
+
+@pytest.mark.parametrize(("words", "expected"), WRONG.items(), ids=lambda value: str(value[-1]))
+def test_what_cannot_be(
+    isol8tasks: Program, words: Sequence[str], expected: tuple[str, int]
+) -> None:
+    ran = isol8tasks("exec", *words)
+    assert (ran.out, ran.err, ran.code) == ("", *expected)

@@ -1,0 +1,235 @@
+"""Where settings come from, and what is wrong with those that mean nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from isol8tasks.cli.settings import KINDS, Settings, resolve, warning
+from isol8tasks.errors import SettingsError
+from isol8tasks.model.limits import Limit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+WIDE = "[tool.isol8tasks]\n"
+
+
+def given(
+    folder: Path,
+    *,
+    pyproject: str = "",
+    toml: str = "",
+    flags: Mapping[str, Any] | None = None,
+    **environ: str,
+) -> Settings:
+    if pyproject:
+        (folder / "pyproject.toml").write_text(pyproject)
+    if toml:
+        (folder / "isol8tasks.toml").write_text(toml)
+    return resolve(flags or {}, environ, folder)
+
+
+def test_defaults(tmp_path: Path) -> None:
+    settings = given(tmp_path)
+    assert {name: value for name, value, _ in settings.table()} == {
+        "file": "(not set)",
+        "backend": "(not set)",
+        "runtime": "(not set)",
+        "jobs": "(not set)",
+        "fail_fast": "false",
+        "quiet": "false",
+        "verbose": "false",
+        "color": "auto",
+        "report": "(not set)",
+        "allow_host_network": "false",
+        "allow_unenforced": "(none)",
+        "require_enforced": "false",
+        "bake_timeout": "10m00s",
+        "cache": "(not set)",
+    }
+    assert {source for _, _, source in settings.table()} == {"default"}
+
+
+def test_a_flag_beats_a_variable_beats_a_file_beats_the_default(tmp_path: Path) -> None:
+    def jobs(**options: Any) -> tuple[int | None, str | None]:
+        settings = given(tmp_path, **options)
+        return settings.jobs, dict(settings.sources).get("jobs")
+
+    assert jobs() == (None, None)
+    assert jobs(pyproject=WIDE + "jobs = 2") == (2, str(tmp_path / "pyproject.toml"))
+    assert jobs(ISOL8TASKS_JOBS="3") == (3, "ISOL8TASKS_JOBS")
+    assert jobs(ISOL8TASKS_JOBS="3", flags={"jobs": "4"}) == (4, "--jobs")
+
+
+def test_a_flag_can_take_back_what_a_file_says(tmp_path: Path) -> None:
+    assert given(tmp_path, toml="fail_fast = true").fail_fast
+    assert not given(tmp_path, flags={"fail_fast": False}).fail_fast
+
+
+FROM_FILE = [
+    ("jobs", "4", 4),
+    ("fail_fast", "true", True),
+    ("allow_unenforced", '["memory", "pids"]', {Limit.MEMORY, Limit.PIDS}),
+    ("bake_timeout", '"2m"', 120.0),
+    ("bake_timeout", "90", 90.0),
+    ("backend", '"docker"', "docker"),
+    ("color", '"never"', "never"),
+]
+FROM_TEXT = [
+    ("jobs", "4", 4),
+    ("fail_fast", "1", True),
+    ("fail_fast", "Yes", True),
+    ("fail_fast", "off", False),
+    ("allow_unenforced", "memory, pids", {Limit.MEMORY, Limit.PIDS}),
+    ("bake_timeout", "2m", 120.0),
+    ("bake_timeout", "1.5", 1.5),
+    ("backend", "docker", "docker"),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "value"), FROM_FILE)
+def test_a_value_from_a_file(tmp_path: Path, name: str, text: str, value: object) -> None:
+    assert getattr(given(tmp_path, toml=f"{name} = {text}"), name) == value
+
+
+@pytest.mark.parametrize(("name", "text", "value"), FROM_TEXT)
+def test_a_value_from_a_variable(tmp_path: Path, name: str, text: str, value: object) -> None:
+    settings = resolve({}, {f"ISOL8TASKS_{name.upper()}": text}, tmp_path)
+    assert getattr(settings, name) == value
+
+
+def test_an_empty_variable_is_not_set(tmp_path: Path) -> None:
+    settings = given(tmp_path, ISOL8TASKS_JOBS="", ISOL8TASKS_TYPO="")
+    assert (settings.jobs, settings.unknown) == (None, ())
+
+
+def test_a_list_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    settings = given(
+        tmp_path, toml='allow_unenforced = ["memory"]', flags={"allow_unenforced": ("pids",)}
+    )
+    assert settings.allow_unenforced == {Limit.PIDS}
+    assert given(tmp_path, flags={"allow_unenforced": ()}).allow_unenforced == {Limit.MEMORY}
+
+
+WRONG_TEXT = [
+    ("jobs", "many", "'many' is not a whole number above zero"),
+    ("jobs", "0", "0 is not a whole number above zero"),
+    ("fail_fast", "maybe", "'maybe' is not true or false"),
+    ("color", "blue", "'blue' is not a choice"),
+    ("bake_timeout", "soon", "'soon' is not a duration"),
+    ("allow_unenforced", "memry", "'memry' is not a limit"),
+]
+WRONG_TOML = [
+    ("jobs = true", "jobs: True is not a whole number above zero"),
+    ('jobs = "4"', "jobs: '4' is not a whole number above zero"),
+    ("jobs = -1", "jobs: -1 is not a whole number above zero"),
+    ("fail_fast = 1", "fail_fast: 1 is not true or false"),
+    ('allow_unenforced = "memory"', "allow_unenforced: 'memory' is not a list of limits"),
+    ("allow_unenforced = [1]", "allow_unenforced: 1 is not a limit"),
+    ('backend = ""', "backend: an empty text means nothing here"),
+    ("cache = 1", "cache: 1 is not a path"),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "message"), WRONG_TEXT)
+def test_a_wrong_variable(tmp_path: Path, name: str, text: str, message: str) -> None:
+    variable = f"ISOL8TASKS_{name.upper()}"
+    with pytest.raises(SettingsError) as caught:
+        resolve({}, {variable: text}, tmp_path)
+    assert caught.value.message == f"{variable}: {message}"
+
+
+def test_a_wrong_value_comes_with_a_right_one(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        given(tmp_path, ISOL8TASKS_ALLOW_UNENFORCED="memry")
+    assert caught.value.hint == "write timeout, memory, cpus, pids, disk, output_limit"
+
+
+def test_a_wrong_flag(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        given(tmp_path, flags={"bake_timeout": "x"})
+    assert caught.value.message.startswith("--bake-timeout: 'x' is not a duration")
+
+
+@pytest.mark.parametrize(("line", "message"), WRONG_TOML)
+def test_a_wrong_value_in_a_file(tmp_path: Path, line: str, message: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        given(tmp_path, toml=line)
+    assert caught.value.message.startswith(message)
+    assert str(caught.value.where) == str(tmp_path / "isol8tasks.toml")
+
+
+def test_an_unknown_name_in_a_file(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        given(tmp_path, pyproject=WIDE + "fail-fast = true")
+    assert caught.value.message == "'fail-fast' is not a setting; did you mean 'fail_fast'?"
+    assert caught.value.hint == f"there are: {', '.join(KINDS)}"
+
+
+def test_an_unknown_variable_is_only_warned_about(tmp_path: Path) -> None:
+    settings = given(tmp_path, ISOL8TASKS_JBOS="3", ISOL8TASKS_X="1", OTHER="1")
+    assert [warning(name) for name in settings.unknown] == [
+        "ISOL8TASKS_JBOS is not a setting; did you mean 'ISOL8TASKS_JOBS'?",
+        "ISOL8TASKS_X is not a setting",
+    ]
+
+
+BROKEN = [
+    ("isol8tasks.toml", "jobs =", "this is not valid TOML: Invalid value (at end of document)"),
+    ("pyproject.toml", "[tool.isol8tasks", "this is not valid TOML: "),
+    ("pyproject.toml", "tool.isol8tasks = 1", "tool.isol8tasks is not a table"),
+    ("isol8tasks.toml", b"\xff", "this is not valid TOML: "),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "message"), BROKEN)
+def test_a_file_that_cannot_be_read(
+    tmp_path: Path, name: str, content: str | bytes, message: str
+) -> None:
+    (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(SettingsError) as caught:
+        given(tmp_path)
+    assert caught.value.message.startswith(message)
+    assert str(caught.value.where) == str(tmp_path / name)
+
+
+def test_somebody_elses_broken_pyproject_is_not_our_business(tmp_path: Path) -> None:
+    assert given(tmp_path, pyproject="[tool.other").jobs is None
+
+
+def test_the_nearest_file_with_settings_counts_alone(tmp_path: Path) -> None:
+    inner = tmp_path / "a" / "b"
+    inner.mkdir(parents=True)
+    (tmp_path / "pyproject.toml").write_text(WIDE + "jobs = 2\nquiet = true")
+    (tmp_path / "a" / "pyproject.toml").write_text("[project]\nname = 'isol8tasks-user'")
+    assert given(inner).jobs == 2
+    (tmp_path / "a" / "isol8tasks.toml").write_text("jobs = 3")
+    assert (given(inner).jobs, given(inner).quiet) == (3, False)
+
+
+def test_isol8tasks_toml_comes_before_pyproject_in_one_folder(tmp_path: Path) -> None:
+    assert given(tmp_path, pyproject=WIDE + "jobs = 2", toml="jobs = 3").jobs == 3
+
+
+def test_settings_are_looked_for_beside_a_task_file_that_is_named(tmp_path: Path) -> None:
+    (tmp_path / "ci").mkdir()
+    (tmp_path / "ci" / "isol8tasks.toml").write_text("jobs = 5")
+    assert given(tmp_path).jobs is None
+    assert given(tmp_path, flags={"file": "ci/isol8file.py"}).jobs == 5
+    assert given(tmp_path, ISOL8TASKS_FILE="ci/isol8file.py").jobs == 5
+
+
+def test_a_path_is_relative_to_where_it_was_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    monkeypatch.setenv("HOME", "/home/someone")
+    (tmp_path / "isol8tasks.toml").write_text('file = "ci/isol8file.py"\ncache = "~/cache"')
+    settings = given(inner, flags={"report": "r.json"})
+    assert settings.file == tmp_path / "ci" / "isol8file.py"
+    assert settings.cache == Path("/home/someone/cache")
+    assert settings.report == inner / "r.json"
