@@ -1,0 +1,71 @@
+"""bwrap by hand: the same flags as the backend's, and nothing else."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+import bench
+from isol8tasks_bubblewrap.argv import SYSTEM_PATH, Layout, bwrap_options
+from isol8tasks_bubblewrap.binary import candidates
+from isol8tasks_bubblewrap.host import UidLease, identity_files, userland
+from isol8tasks_bubblewrap.rlimits import limited
+
+from isol8tasks.model.limits import Limits
+from isol8tasks.model.network import NetworkMode
+
+
+@attrs.frozen(kw_only=True)
+class BareBwrap:
+    """A complete command line. `user` is the host uid to become first, None to stay who we are."""
+
+    argv: tuple[str, ...]
+    user: int | None
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Arguments for Popen."""
+        if self.user is None:
+            return {}
+        return {"user": self.user, "group": self.user, "extra_groups": []}
+
+    @property
+    def with_setpriv(self) -> tuple[str, ...]:
+        """The same for callers that cannot change their user."""
+        if self.user is None:
+            return self.argv
+        switch = ("setpriv", f"--reuid={self.user}", f"--regid={self.user}", "--clear-groups")
+        return (*switch, *self.argv)
+
+    def run(self) -> None:
+        """One sandbox, which must succeed."""
+        bench.checked(self.argv, cwd="/", env={}, **self.identity)
+
+
+@contextmanager
+def bare_bwrap(place: Path, *program: str) -> Iterator[BareBwrap]:
+    """The sandbox that the backend gives a stage with default limits and an `Image.bash()`.
+
+    All share one folder behind /sandbox; the backend makes one for each.
+    """
+    cache, workspace = place / "cache", place / "bare"
+    workspace.mkdir()
+    with closing(UidLease(cache)) as lease:
+        if lease.host_uid is not None:
+            os.chown(workspace, lease.host_uid, lease.host_uid)
+        mounts, links = userland()
+        layout = Layout(
+            uid=lease.uid,
+            argv=limited(program, Limits()),
+            read_only=(*mounts, *identity_files(cache, NetworkMode.NONE)),
+            links=links,
+            workspace=str(workspace),
+            env=(("PATH", SYSTEM_PATH), ("HOME", "/tmp"), ("TMPDIR", "/tmp"), ("LANG", "C.UTF-8")),
+        )
+        bwrap = next(candidates(cache)).usable
+        argv = (str(bwrap), *bwrap_options(layout), "--", *layout.argv)
+        yield BareBwrap(argv=argv, user=lease.host_uid)
