@@ -13,8 +13,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Self
 
-from pathspec import GitIgnoreSpec
-
 from isol8tasks.backend.contract import EntryKind, Fetched, OutputRefused, TreeEntry
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -110,6 +108,8 @@ def collect(
 
     Only regular files come out, with the caller's ownership and plain modes.
     """
+    from pathspec import GitIgnoreSpec  # noqa: PLC0415 -- many stages have no outputs
+
     specs = {glob: GitIgnoreSpec.from_lines([f"/{glob}"]) for glob in globs}
     matched: set[str] = set()
     copied: list[str] = []
