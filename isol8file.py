@@ -17,7 +17,7 @@ tests = python.pip(
     "structlog>=24.4",
     "uv>=0.8",
 )
-code = ["isol8tasks/**", "backends/**", "tests/**", "pyproject.toml"]
+code = ["isol8tasks/**", "backends/**", "tests/**", "docs/**", "pyproject.toml"]
 
 lint = stage(
     "lint",
