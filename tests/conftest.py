@@ -73,9 +73,11 @@ def must_not_skip() -> bool:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip, or in CI fail, what needs bubblewrap where that does not run."""
+    """Skip, or in CI fail, what needs bubblewrap where that does not run; skip what needs root."""
     if item.get_closest_marker("bubblewrap") and (trouble := bubblewrap_trouble()):
         (pytest.fail if must_not_skip() else pytest.skip)(f"no bubblewrap here: {trouble}")
+    if item.get_closest_marker("root") and os.geteuid() != 0:
+        pytest.skip("only root can act as another user")
 
 
 @pytest.fixture(autouse=True)

@@ -26,7 +26,8 @@ _TIME = re.compile(r"\b\d+(\.\d+)?s\b|\b\d+m\d\ds\b")
 class Ran:
     """How a command ended. `out` and `err` have TIME for times and RUN for the run's id.
 
-    What a host cannot enforce is left out there: it is another sentence on every host.
+    What a host cannot enforce is left out there: it is another sentence on every host. So are
+    bakes, which only the first run of a host has.
     """
 
     code: int
@@ -43,7 +44,8 @@ class Ran:
 
 
 def normalised(text: str) -> str:
-    text = re.sub(r"^note: on this host .*\n", "", text, flags=re.MULTILINE)
+    passing = r"^(note: on this host|… baking|✓ baked) .*\n"
+    text = re.sub(passing, "", text, flags=re.MULTILINE)
     return _TIME.sub("TIME", re.sub(r"\brun [0-9a-f]{8}\b", "run RUN", text))
 
 

@@ -88,36 +88,3 @@ def test_a_bake_has_a_time_limit(bench: Any, local_index: Any, root: Path) -> No
     with pytest.raises(ImageError, match=r"took longer than 1\.50s$"):
         bench.bake(Image.python().pip("tedious", only_binary=False), timeout=1.5)
     assert staging(root) == []
-
-
-def test_another_user_bakes_too(local_index: Any, open_folder: Path) -> None:
-    """Somebody without root, whose interpreter is the system's."""
-    system, version = Path("/usr/bin/python3"), ".".join(map(str, sys.version_info[:2]))
-    if os.geteuid() != 0 or not Path(f"/usr/bin/python{version}").exists():
-        pytest.skip("needs root to become somebody else, and the system's python of our version")
-    home = open_folder / "home"
-    home.mkdir()
-    os.chown(home, 12345, 12345)
-    local_index.wheel("ordinary")
-    image = Image.python(version).pip("ordinary")
-    places = [str(HERE.parents[2]), str(HERE.parents[2] / "backends")]
-    places += [path for path in sys.path if path.endswith("site-packages")]
-    env = {
-        "PATH": "/usr/bin:/bin",
-        "HOME": str(home),
-        "PYTHONPATH": os.pathsep.join(places),
-        "PIP_INDEX_URL": local_index.index,
-    }
-    command = [str(system), str(HERE / "bake_once.py"), str(home / "cache"), "/", recipe(image)]
-    ran = subprocess.run(
-        command,
-        env=env,
-        user=12345,
-        group=12345,
-        extra_groups=[],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr
-    assert json.loads(ran.stdout)["baked"] is True

@@ -49,7 +49,7 @@ def test_place_writes_plain_modes_whatever_the_umask(root: Path) -> None:
     assert modes == {"a": 0o755, "b": 0o755, "run": 0o755, "data": 0o644}
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.root
 def test_place_gives_everything_to_the_owner(root: Path) -> None:
     link = TreeEntry(path="a/link", kind=EntryKind.SYMLINK, target="b")
     place([entry("a/b"), link], root, owner=64123)
@@ -110,12 +110,13 @@ def _socket(path: Path) -> None:
 
 
 def _device(path: Path) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("only root makes devices")
     os.mknod(path, 0o20666, os.makedev(1, 3))
 
 
-@pytest.mark.parametrize("make", [_link_out, _link_within, os.mkfifo, _socket, _device])
+@pytest.mark.parametrize(
+    "make",
+    [_link_out, _link_within, os.mkfifo, _socket, pytest.param(_device, marks=pytest.mark.root)],
+)
 def test_what_is_no_regular_file_does_not_come_out(
     root: Path, into: Path, make: Callable[[Path], None]
 ) -> None:

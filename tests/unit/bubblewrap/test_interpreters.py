@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -71,9 +70,8 @@ def test_one_in_reach_is_mounted_where_it_is(prefix: Path, tmp_path: Path, bakes
     assert not (tmp_path / "cache").exists()
 
 
+@pytest.mark.root
 def test_one_out_of_reach_is_copied_once(prefix: Path, open_folder: Path, bakes: Any) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("only root's sandboxes run as another user")
     prefix.parent.chmod(0o700)
     found = mounts(toolchain(prefix), open_folder, bakes, uid=64999)
     copy = open_folder / "cache/toolchains/f1"
