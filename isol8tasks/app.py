@@ -19,7 +19,7 @@ from isol8tasks.backend.contract import (
     PreparedImage,
     Probe,
 )
-from isol8tasks.backend.folders import ClaimedFolder
+from isol8tasks.backend.folders import ClaimedFolder, make_folder, sweep_claims
 from isol8tasks.engine.assemble import assemble
 from isol8tasks.engine.attempt import Attempt, Workbench
 from isol8tasks.engine.cancel import CancelSource
@@ -110,7 +110,15 @@ def cache_folder(options: RunOptions) -> Path:
         return options.cache.absolute()
     from platformdirs import site_cache_path, user_cache_path  # noqa: PLC0415 -- not for `list`
 
-    return site_cache_path("isol8tasks") if os.geteuid() == 0 else user_cache_path("isol8tasks")
+    if os.geteuid() == 0:
+        return site_cache_path("isol8tasks")
+    try:
+        return user_cache_path("isol8tasks")
+    except RuntimeError as error:  # no HOME, and no entry in the list of users either
+        raise UsageError(
+            "images need a cache folder, and this user has no home",
+            hint="name one with --cache FOLDER or ISOL8TASKS_CACHE",
+        ) from error
 
 
 def run(
@@ -139,7 +147,8 @@ def run_ad_hoc(
 @contextmanager
 def _chosen_for_scratch(stage: Stage, options: RunOptions) -> Iterator[tuple[Plan, _Chosen, Path]]:
     parent = cache_folder(options) / "scratch"
-    parent.mkdir(parents=True, exist_ok=True)
+    make_folder(parent)
+    sweep_claims(parent)
     with closing(ClaimedFolder(parent)) as scratch:
         root = str(scratch.path)
         taskfile = TaskFile(path=stage.declared_at.path, root=root, stages=(stage,))

@@ -21,7 +21,7 @@ from isol8tasks.backend.contract import (
     SandboxSpec,
     Stream,
 )
-from isol8tasks.backend.folders import ClaimedFolder, sweep_claims
+from isol8tasks.backend.folders import ClaimedFolder, make_folder, sweep_claims
 from isol8tasks.errors import BackendUnavailable, SandboxError
 from isol8tasks.model.image import Image, ImageKind, LayerKind
 from isol8tasks.model.limits import Enforcement, Limit
@@ -30,7 +30,7 @@ from isol8tasks.model.result import Exit
 from isol8tasks_bubblewrap.argv import Layout
 from isol8tasks_bubblewrap.bake import BakedImage, Baker
 from isol8tasks_bubblewrap.binary import Found, candidates, remedy
-from isol8tasks_bubblewrap.host import UidLease, identity_files, make_folder, userland
+from isol8tasks_bubblewrap.host import UidLease, identity_files, userland
 from isol8tasks_bubblewrap.process import Launcher
 from isol8tasks_bubblewrap.rlimits import PRLIMIT
 from isol8tasks_bubblewrap.sandbox import BubblewrapSandbox, Workshop

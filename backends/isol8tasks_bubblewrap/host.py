@@ -7,8 +7,8 @@ import os
 import shutil
 from pathlib import Path
 
-from isol8tasks.backend.folders import reachable_by_others
-from isol8tasks.errors import SandboxError, StoreError
+from isol8tasks.backend.folders import make_folder, reachable_by_others
+from isol8tasks.errors import SandboxError
 from isol8tasks.model.network import NetworkMode
 
 FIRST_UID = 64000
@@ -69,20 +69,6 @@ def _write_once(folder: Path) -> None:
         draft.replace(folder / name)
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder that sandboxes can pass through, whatever our umask is."""
-    try:
-        missing = [path for path in (folder, *folder.parents) if not path.exists()]
-        folder.mkdir(parents=True, exist_ok=True)
-        for path in missing:
-            path.chmod(0o755)
-    except OSError as error:
-        raise StoreError(
-            f"cannot make the folder {folder}: {error.strerror}",
-            hint="set another one with the setting 'cache' (ISOL8TASKS_CACHE)",
-        ) from error
-
-
 def reachable_copy(program: Path, cache: Path) -> Path:
     """The program, or a copy in the cache when a sandbox's uid cannot reach it where it is."""
     if os.geteuid() != 0 or reachable_by_others(program):
@@ -99,7 +85,7 @@ def reachable_copy(program: Path, cache: Path) -> Path:
 
 
 class UidLease:
-    """An unprivileged uid that no other sandbox of this host has, as long as this is open.
+    """An unprivileged uid that no other sandbox with this cache has, as long as this is open.
 
     Only root can give one; for anybody else `host_uid` is None and the sandbox runs as its caller.
     Inside, the uid is the same either way.

@@ -287,6 +287,9 @@ def _base_env() -> dict[str, str]:
     }
 
 
+_LONGEST_LINE = 8192
+
+
 class _Lines:
     """Cuts what a tool prints into lines for people: no control codes, no passwords."""
 
@@ -295,7 +298,10 @@ class _Lines:
         self._rest: dict[Stream, bytes] = {}
 
     def feed(self, stream: Stream, piece: bytes) -> None:
-        *lines, self._rest[stream] = (self._rest.get(stream, b"") + piece).split(b"\n")
+        *lines, rest = (self._rest.get(stream, b"") + piece).split(b"\n")
+        if len(rest) > _LONGEST_LINE:
+            lines, rest = [*lines, rest], b""
+        self._rest[stream] = rest
         for line in lines:
             self._emit(line)
 
@@ -304,6 +310,6 @@ class _Lines:
             self._emit(rest)
 
     def _emit(self, line: bytes) -> None:
-        text = mask(_CONTROL.sub("", line.decode(errors="replace")).rstrip())
+        text = mask(_CONTROL.sub("", line[:_LONGEST_LINE].decode(errors="replace")).rstrip())
         if text:
             self._take(text)

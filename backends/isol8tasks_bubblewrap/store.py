@@ -24,11 +24,10 @@ from typing import Any
 import attrs
 
 from isol8tasks.backend.contract import Cancellation
-from isol8tasks.backend.folders import remove_tree
+from isol8tasks.backend.folders import make_folder, remove_tree
 from isol8tasks.errors import Cancelled, ImageError, StoreError
 from isol8tasks.model.digest import Digest
 from isol8tasks.model.image import Image, ImageKind, Layer, LayerKind
-from isol8tasks_bubblewrap.host import make_folder
 from isol8tasks_bubblewrap.tree import translated
 
 SCHEMA = 1

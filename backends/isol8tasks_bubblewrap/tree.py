@@ -29,12 +29,20 @@ def reachable(path: str | Path, uid: int | None) -> bool:
 
 def walk(root: str | Path) -> Iterator[os.DirEntry[str]]:
     """Every entry below a folder, a folder before what is in it, sorted by name."""
-    with os.scandir(root) as found:
-        entries = sorted(found, key=lambda entry: entry.name)
-    for entry in entries:
+    pending = [iter(_sorted(root))]
+    while pending:
+        entry = next(pending[-1], None)
+        if entry is None:
+            pending.pop()
+            continue
         yield entry
         if entry.is_dir(follow_symlinks=False):
-            yield from walk(entry.path)
+            pending.append(iter(_sorted(entry.path)))
+
+
+def _sorted(folder: str | Path) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as found:
+        return sorted(found, key=lambda entry: entry.name)
 
 
 def clone(source: Path, target: Path) -> None:

@@ -35,9 +35,24 @@ class ClaimedFolder:
         if self._lock < 0:
             return
         remove_tree(self.path)
-        self._lock_path.unlink(missing_ok=True)
+        if not os.path.lexists(self.path):  # else a later sweep tries again
+            self._lock_path.unlink(missing_ok=True)
         os.close(self._lock)
         self._lock = -1
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder that sandboxes of other uids can pass through, whatever our umask is."""
+    try:
+        missing = [path for path in (folder, *folder.parents) if not path.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in missing:
+            path.chmod(0o755)
+    except OSError as error:
+        raise StoreError(
+            f"cannot make the folder {folder}: {error.strerror}",
+            hint="set another one with the setting 'cache' (ISOL8TASKS_CACHE)",
+        ) from error
 
 
 def sweep_claims(parent: Path) -> int:

@@ -73,8 +73,8 @@ class Signals:
         threading.Thread(target=self._stop, args=(reason,), daemon=True).start()
 
     def _stop(self, reason: StopReason) -> None:
+        self._cancel.cancel(reason)  # first: a display that nobody reads may block
         self._display.note("stopping; press Ctrl-C again to stop at once")
-        self._cancel.cancel(reason)
 
 
 def _nothing(_number: int, _frame: FrameType | None) -> None:

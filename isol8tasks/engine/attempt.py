@@ -67,14 +67,14 @@ class Attempt:
 
     def execute(self, inputs: Callable[[], tuple[TreeEntry, ...]]) -> StageResult:
         """Do it. Errors of ours become the verdict `error`: the other stages go on."""
-        folder = self._bench.artifacts.begin(self._stage.name)
         try:
-            return self._in_sandbox(folder, inputs)
+            folder = self._bench.artifacts.begin(self._stage.name)
+            try:
+                return self._in_sandbox(folder, inputs)
+            finally:
+                folder.discard()
         except (Isol8Error, OSError) as error:
-            reason = error.message if isinstance(error, Isol8Error) else str(error)
-            return self._result(Verdict.ERROR, reason=reason)
-        finally:
-            folder.discard()
+            return self._result(Verdict.ERROR, reason=_words(error))
 
     def _in_sandbox(
         self, folder: StageFolder, inputs: Callable[[], tuple[TreeEntry, ...]]
@@ -115,22 +115,31 @@ class Attempt:
         finally:
             streams = output.finish()
         verdict, reason = self._judge(ended)
-        refused = ""
-        try:
-            with self._timed(Phase.OUTPUTS):
-                self._fetch(sandbox, folder, passed=verdict is Verdict.PASSED)
-        except OutputRefused as refusal:
-            refused = self._mask.text(str(refusal))
+        passed = verdict is Verdict.PASSED
+        trouble, refused = self._outputs(sandbox, folder, passed=passed)
         produced = folder.seal()
-        if verdict is Verdict.PASSED and refused:
-            verdict, reason = Verdict.FAILED, refused
+        if passed and trouble is not None:
+            verdict, reason = trouble, refused
         else:
-            self._phase = Phase.DONE if verdict is Verdict.PASSED else Phase.RUN
+            self._phase = Phase.DONE if passed else Phase.RUN
         return self._result(verdict, reason=reason, ended=ended, streams=streams, produced=produced)
 
     @property
     def _posargs(self) -> tuple[str, ...]:
         return self._bench.posargs if self._stage.posargs else ()
+
+    def _outputs(
+        self, sandbox: Sandbox, folder: StageFolder, *, passed: bool
+    ) -> tuple[Verdict | None, str]:
+        """Fetch; what a stage that passed becomes when that fails. Nothing else changes."""
+        try:
+            with self._timed(Phase.OUTPUTS):
+                self._fetch(sandbox, folder, passed=passed)
+        except OutputRefused as refusal:
+            return Verdict.FAILED, str(refusal)
+        except (Isol8Error, OSError) as error:
+            return Verdict.ERROR, _words(error)
+        return None, ""
 
     def _fetch(self, sandbox: Sandbox, folder: StageFolder, *, passed: bool) -> None:
         """Outputs of a stage that did not pass are kept as far as there are any: a test report."""
@@ -213,6 +222,10 @@ class Attempt:
             outputs=produced,
             log=self._bench.artifacts.log_path(self._stage.name) if ended else None,
         )
+
+
+def _words(error: Exception) -> str:
+    return error.message if isinstance(error, Isol8Error) else str(error)
 
 
 def stopped(reason: StopReason | None) -> str:

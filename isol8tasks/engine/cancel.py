@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 
 from isol8tasks.model.result import StopReason
 
@@ -39,8 +40,9 @@ class CancelSource:
             self._reason = reason
             callbacks = list(self._callbacks.values())
             self._callbacks.clear()
-        for callback in callbacks:
-            callback()
+        with ExitStack() as stack:  # all are called, whatever one of them raises
+            for callback in reversed(callbacks):
+                stack.callback(callback)
 
     def on_cancel(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call back once when cancelled, at once if it already is; returns the unsubscription."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +12,16 @@ from collections.abc import Callable
 import attrs
 
 from isol8tasks.ports import Timer
+
+
+def _call(callback: Callable[[], None]) -> None:
+    """One bad callback must not end the time limits of all others."""
+    try:
+        callback()
+    except Exception:  # noqa: BLE001 -- it is shown, as Python shows those of threads
+        threading.excepthook(
+            threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread()))
+        )
 
 
 @attrs.define(order=True)
@@ -52,7 +63,7 @@ class MonotonicClock:
         while True:
             callback = self._next_due()
             if callback is not None:
-                callback()
+                _call(callback)
 
     def _next_due(self) -> Callable[[], None] | None:
         with self._changed:

@@ -183,7 +183,8 @@ class Scheduler:
             name, result = pending.pop()
             if name in self.results:
                 continue
-            allowed = self._plan.stage(name).allow_failure and not result.ok
+            judged = not result.ok and result.verdict is not Verdict.ERROR
+            allowed = judged and self._plan.stage(name).allow_failure
             result = attrs.evolve(result, allowed=allowed)
             self.results[name] = result
             self._emit(StageFinished(result=result))

@@ -1,12 +1,17 @@
-"""Logs and outputs of stages: collected apart, then put in place in one step."""
+"""Logs and outputs of stages: collected apart, then put in place in one step.
+
+A workspace may hold a stranger's files, also at our own folder's name: no link there is followed.
+What later stages of a run get is what this run made, whatever another run publishes meanwhile.
+"""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -16,6 +21,9 @@ from isol8tasks.backend.folders import ClaimedFolder, sweep_claims
 from isol8tasks.errors import StoreError
 from isol8tasks.model.result import OutputFile
 from isol8tasks.model.stage import STATE_FOLDER
+
+_TAKEN = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}
+"""What rename says when something is at the new name."""
 
 
 class LocalArtifacts:
@@ -28,17 +36,20 @@ class LocalArtifacts:
         self._folder = folder
         self._shown = shown
         self._produced: dict[str, tuple[OutputFile, ...]] = {}
+        parent = folder / ".staging"
         try:
-            parent = folder / ".staging"
-            parent.mkdir(parents=True, exist_ok=True)
-            (folder / ".gitignore").write_text("*\n")
-            sweep_claims(parent)
+            _own_folder(folder)
+            _own_folder(parent)
+            _ignore_in_git(folder)
         except OSError as error:
             raise StoreError(
                 f"cannot write to {folder}: {error.strerror}",
                 hint="logs and outputs are kept there: make the folder writable",
             ) from error
+        sweep_claims(parent)
         self._staging = ClaimedFolder(parent)
+        self._kept = self._staging.path / "kept"
+        self._kept.mkdir()
 
     @classmethod
     def in_workspace(cls, root: Path) -> LocalArtifacts:
@@ -49,7 +60,9 @@ class LocalArtifacts:
         """A fresh folder for one attempt of a stage."""
         staging = Path(tempfile.mkdtemp(prefix=f"{stage}-", dir=self._staging.path))
         (staging / "outputs").mkdir()
-        return LocalStageFolder(staging, self._folder / stage, partial(self._record, stage))
+        return LocalStageFolder(
+            staging, self._folder / stage, self._kept / stage, partial(self._record, stage)
+        )
 
     def close(self) -> None:
         """Remove what was begun and not published."""
@@ -57,7 +70,7 @@ class LocalArtifacts:
 
     def tree(self, stage: str) -> tuple[TreeEntry, ...]:
         """What a stage of this run produced, as inputs of another."""
-        outputs = self._folder / stage / "outputs"
+        outputs = self._kept / stage
         return tuple(_entry(outputs, file) for file in self._produced.get(stage, ()))
 
     def log_path(self, stage: str) -> str:
@@ -71,9 +84,10 @@ class LocalArtifacts:
 class LocalStageFolder:
     """One attempt's log and outputs."""
 
-    def __init__(self, staging: Path, final: Path, record: partial[None]) -> None:
+    def __init__(self, staging: Path, final: Path, kept: Path, record: partial[None]) -> None:
         self._staging = staging
         self._final = final
+        self._kept = kept
         self._record = record
 
     @property
@@ -88,6 +102,9 @@ class LocalStageFolder:
     def seal(self) -> tuple[OutputFile, ...]:
         """Publish log and outputs, replacing those of an earlier run; what was produced."""
         produced = tuple(_produced(self.outputs))
+        if produced:
+            shutil.rmtree(self._kept, ignore_errors=True)  # of an earlier attempt
+            shutil.copytree(self.outputs, self._kept, copy_function=os.link)
         self._staging.chmod(0o755)
         _replace(self._staging, self._final)
         self._record(produced)
@@ -96,6 +113,32 @@ class LocalStageFolder:
     def discard(self) -> None:
         """Forget what this attempt wrote; harmless after `seal`."""
         shutil.rmtree(self._staging, ignore_errors=True)
+
+
+def _own_folder(folder: Path) -> None:
+    """Make a folder, or take one that is there and really is one, of ours."""
+    folder.mkdir(exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode):
+        raise StoreError(
+            f"{folder} is a link, and may lead anywhere",
+            hint="remove it: logs and outputs are kept in a folder of that name",
+        )
+    if found.st_uid != os.geteuid() and os.geteuid() != 0:
+        raise StoreError(
+            f"{folder} belongs to another user",
+            hint="remove it, or run as that user",
+        )
+
+
+def _ignore_in_git(folder: Path) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        file = os.open(folder / ".gitignore", flags, 0o644)
+    except FileExistsError:
+        return
+    os.write(file, b"*\n")
+    os.close(file)
 
 
 def _entry(outputs: Path, file: OutputFile) -> TreeEntry:
@@ -117,16 +160,23 @@ def _produced(outputs: Path) -> list[OutputFile]:
 
 
 def _replace(staging: Path, final: Path) -> None:
-    """Put a folder in the place of another; two runs at a time leave either's, whole."""
+    """Put a folder in the place of another; of two runs at a time one's stays, whole."""
     while True:
         try:
             staging.rename(final)
-        except OSError:
-            if not final.exists():
+        except OSError as error:
+            if error.errno not in _TAKEN:
                 raise
-            old = Path(tempfile.mkdtemp(prefix="old-", dir=staging.parent))
-            with suppress(FileNotFoundError):
-                final.rename(old / "was")
-            shutil.rmtree(old, ignore_errors=True)
+            _move_away(final, staging.parent)
         else:
             return
+
+
+def _move_away(final: Path, parent: Path) -> None:
+    old = Path(tempfile.mkdtemp(prefix="old-", dir=parent))
+    try:
+        final.rename(old / "was")
+    except FileNotFoundError:
+        return  # another run was quicker
+    finally:
+        shutil.rmtree(old, ignore_errors=True)

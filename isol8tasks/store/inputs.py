@@ -50,7 +50,8 @@ class WorkspaceInputs:
                 raise PlanError(
                     f"the input '{glob}' of '{stage.name}' matches no file",
                     where=stage.declared_at,
-                    hint=f"globs are relative to {self._folder(stage)}",
+                    hint=f"globs are relative to {self._folder(stage)}; a stage among the inputs "
+                    "is the value that stage() returned, not its name",
                 )
             found.update((entry.path, entry) for entry in entries)
         return tuple(found[path] for path in sorted(found))
@@ -152,15 +153,21 @@ def compile_glob(glob: str) -> Callable[[str], bool]:
 
 
 class GitIgnored:
-    """What .gitignore files leave out, each for its own folder, as git reads them."""
+    """What .gitignore files leave out, each for its own folder, as git reads them.
 
-    def __init__(self, base: Path) -> None:
-        self._base = base
+    Those above the folder count too, up to the root of the repository, and its info/exclude.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._base = _repository(folder)
+        self._prefix = "" if folder == self._base else f"{folder.relative_to(self._base)}/"
+        self._exclude = _read_gitignore(self._base / ".git/info/exclude")
         self._specs: dict[str, GitIgnoreSpec | None] = {}
 
     def __call__(self, path: str) -> bool:
-        """Whether a path below the base is ignored; a folder ends with a slash."""
-        verdict = False
+        """Whether a path below the folder is ignored; a folder ends with a slash."""
+        path = self._prefix + path
+        verdict = bool(self._exclude and self._exclude.match_file(path))
         parts = path.rstrip("/").split("/")
         for depth in range(len(parts)):
             folder = "/".join(parts[:depth])
@@ -176,13 +183,19 @@ class GitIgnored:
         return self._specs[folder]
 
 
+def _repository(folder: Path) -> Path:
+    """The root of the repository that a folder is in, else the folder itself."""
+    above = (parent for parent in (folder, *folder.parents) if (parent / ".git").exists())
+    return next(above, folder)
+
+
 def _read_gitignore(path: Path) -> GitIgnoreSpec | None:
     from pathspec import GitIgnoreSpec  # noqa: PLC0415 -- `list` needs no globs
 
     try:
         with _open_regular(path) as file:
             return GitIgnoreSpec.from_lines(file.read().decode(errors="replace").splitlines())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
         raise StoreError(f"cannot read {path}: {error}") from error

@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 import time
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -71,3 +72,20 @@ def test_timers_fire_in_order_and_can_be_cancelled() -> None:
     assert done.wait(10)
     assert fired == ["soon", "late"]
     assert time.monotonic() - start >= 0.05
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_bad_timer_does_not_end_the_others() -> None:
+    clock, done = MonotonicClock(), threading.Event()
+    clock.call_later(0.01, lambda: next(iter(())))
+    clock.call_later(0.03, done.set)
+    assert done.wait(10)
+
+
+def test_a_bad_callback_does_not_keep_the_others_from_hearing() -> None:
+    cancel, heard = CancelSource(), threading.Event()
+    cancel.on_cancel(lambda: next(iter(())))
+    cancel.on_cancel(heard.set)
+    with pytest.raises(StopIteration):
+        cancel.cancel(StopReason.INTERRUPTED)
+    assert heard.is_set()

@@ -159,6 +159,13 @@ def test_an_allowed_failure_does_not_stop_a_fail_fast_run(bench: Bench, stage: M
     assert results["bad"].acceptable
 
 
+def test_what_could_not_be_judged_is_never_allowed(bench: Bench, stage: MakeStage) -> None:
+    image = Image.python().pip("nope")
+    bench.backend = FakeBackend(broken_images={image: "no such package: nope"})
+    results = bench.run(stage("a", image=image, allow_failure=True))
+    assert not results["a"].acceptable
+
+
 def test_what_requires_an_allowed_failure_is_not_green(bench: Bench, stage: MakeStage) -> None:
     results = bench.run(
         stage("bad", "false", allow_failure=True), stage("child", requires=("bad",))

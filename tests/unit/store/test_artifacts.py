@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -74,3 +75,74 @@ def test_an_unwritable_workspace_is_explained(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="cannot write to") as caught:
         LocalArtifacts.in_workspace(tmp_path)
     assert caught.value.hint == "logs and outputs are kept there: make the folder writable"
+
+
+@pytest.mark.parametrize("name", [".isol8tasks", ".isol8tasks/.staging"])
+def test_a_planted_link_is_refused(tmp_path: Path, name: str) -> None:
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "x.lock").write_text("")
+    (victim / "x").mkdir()
+    root = tmp_path / "root"
+    (root / name).parent.mkdir(parents=True)
+    (root / name).symlink_to(victim)
+    with pytest.raises(StoreError, match="is a link, and may lead anywhere"):
+        LocalArtifacts.in_workspace(root)
+    assert sorted(path.name for path in victim.iterdir()) == ["x", "x.lock"]
+
+
+def test_a_planted_ignore_file_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "victim").write_text("precious")
+    (tmp_path / ".isol8tasks").mkdir()
+    (tmp_path / ".isol8tasks/.gitignore").symlink_to("../victim")
+    LocalArtifacts.in_workspace(tmp_path).close()
+    assert (tmp_path / "victim").read_text() == "precious"
+
+
+def test_a_planted_stage_folder_is_replaced(tmp_path: Path, artifacts: LocalArtifacts) -> None:
+    (tmp_path / "victim").mkdir()
+    (tmp_path / "victim/precious").write_text("x")
+    (tmp_path / ".isol8tasks/unit").symlink_to("../victim")
+    artifacts.begin("unit").seal()
+    assert (tmp_path / "victim/precious").exists()
+    assert not (tmp_path / ".isol8tasks/unit").is_symlink()
+
+
+def test_another_run_does_not_change_what_this_one_made(
+    tmp_path: Path, artifacts: LocalArtifacts
+) -> None:
+    other = LocalArtifacts.in_workspace(tmp_path)
+    for store, content in ((artifacts, "mine"), (other, "theirs")):
+        folder = store.begin("unit")
+        (folder.outputs / "a").write_text(content)
+        folder.seal()
+    (entry,) = artifacts.tree("unit")
+    assert entry.source is not None
+    with entry.source() as file:
+        assert file.read() == b"mine"
+    other.close()
+    assert (tmp_path / ".isol8tasks/unit/outputs/a").read_text() == "theirs"
+
+
+def test_two_runs_publish_one_stage_at_a_time(tmp_path: Path) -> None:
+    stores = [LocalArtifacts.in_workspace(tmp_path) for _ in range(2)]
+    errors: list[OSError] = []
+
+    def publish(store: LocalArtifacts) -> None:
+        try:
+            for _ in range(300):
+                folder = store.begin("unit")
+                (folder.outputs / "a").write_text("x")
+                folder.seal()
+        except OSError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=publish, args=(store,)) for store in stores]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for store in stores:
+        store.close()
+    assert errors == []
+    assert (tmp_path / ".isol8tasks/unit/outputs/a").read_text() == "x"

@@ -69,7 +69,7 @@ def test_a_glob_that_matches_nothing_is_an_error(tmp_path: Path) -> None:
         find(tmp_path, "src/**", "scr/**")
     assert caught.value.message == "the input 'scr/**' of 's' matches no file"
     assert str(caught.value.where) == "isol8file.py:7"
-    assert caught.value.hint == f"globs are relative to {tmp_path}"
+    assert caught.value.hint.startswith(f"globs are relative to {tmp_path}; a stage among")
 
 
 def test_links_are_kept_and_not_followed(tmp_path: Path) -> None:
@@ -153,6 +153,14 @@ def test_default_inputs_are_what_git_would_track(tmp_path: Path) -> None:
         "sub/b",
         "sub/c.tmp",
     ]
+
+
+def test_ignore_files_above_the_task_file_count_too(tmp_path: Path) -> None:
+    write(tmp_path, ".git/info/exclude", "sub/.env", "sub/local", "sub/deep/.env", "sub/kept")
+    (tmp_path / ".gitignore").write_text(".env\n")
+    (tmp_path / ".git/info/exclude").write_text("local\n")
+    assert list(find(tmp_path / "sub", default=True)) == ["kept"]
+    assert list(find(tmp_path, folder="sub", default=True)) == ["sub/kept"]
 
 
 def test_default_inputs_of_an_empty_folder_are_none(tmp_path: Path) -> None:
