@@ -50,20 +50,22 @@ class BareBwrap:
 def bare_bwrap(place: Path, *program: str) -> Iterator[BareBwrap]:
     """The sandbox that the backend gives a stage with default limits and an `Image.bash()`.
 
-    All share one folder behind /sandbox; the backend makes one for each.
+    All share one set of plain folders behind /sandbox, /tmp and /dev/shm, where the backend makes a
+    sized one for each; and there are no control groups and no filter of system calls.
     """
-    cache, workspace = place / "cache", place / "bare"
-    workspace.mkdir()
+    cache, places = place / "cache", place / "bare"
     with closing(UidLease(cache)) as lease:
-        if lease.host_uid is not None:
-            os.chown(workspace, lease.host_uid, lease.host_uid)
+        for name in ("sandbox", "tmp", "shm"):
+            (places / name).mkdir(parents=True)
+            if lease.host_uid is not None:
+                os.chown(places / name, lease.host_uid, lease.host_uid)
         mounts, links = userland()
         layout = Layout(
             uid=lease.uid,
             argv=limited(program, Limits()),
             read_only=(*mounts, *identity_files(cache, NetworkMode.NONE)),
             links=links,
-            workspace=str(workspace),
+            places=str(places),
             env=(("PATH", SYSTEM_PATH), ("HOME", "/tmp"), ("TMPDIR", "/tmp"), ("LANG", "C.UTF-8")),
         )
         bwrap = next(candidates(cache)).usable

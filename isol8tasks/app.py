@@ -369,7 +369,11 @@ def _weak_notice(chosen: _Chosen) -> str:
     return f"on this host {chosen.backend.name} holds {', '.join(clauses)}"
 
 
-_WEAKLY = {Enforcement.APPROXIMATE: "per process only", Enforcement.NONE: "not at all"}
+_WEAKLY = {
+    Enforcement.APPROXIMATE: "per process only",
+    Enforcement.UNVERIFIED: "perhaps",
+    Enforcement.NONE: "not at all",
+}
 
 
 def _secrets(plan: Plan) -> tuple[tuple[str, str], ...]:

@@ -9,14 +9,16 @@ from isol8tasks.model.stage import SANDBOX_ROOT
 
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 TMP_BYTES = 256 << 20
+_TMP, _SHM = "/tmp", "/dev/shm"  # noqa: S108 -- the sandbox's own
 
 
 @attrs.frozen(kw_only=True)
 class Layout:
     """Everything that makes one sandbox; mounts are pairs of a host path and a sandbox path.
 
-    `links` are symbolic links of the root as (target, path). `workspace` is the host folder behind
-    `/sandbox`, None for a sandbox that has none. `uid` is the user and group inside.
+    `links` are symbolic links of the root as (target, path). `places` is the host folder that holds
+    `sandbox`, `tmp` and `shm`, the writable places; without it there is no `/sandbox`, and the
+    others are of bubblewrap's making. `uid` is the user and group inside.
     """
 
     uid: int
@@ -24,11 +26,25 @@ class Layout:
     read_only: tuple[tuple[str, str], ...] = ()
     writable: tuple[tuple[str, str], ...] = ()
     links: tuple[tuple[str, str], ...] = ()
-    workspace: str | None = None
+    places: str | None = None
     workdir: str = ""
     network: NetworkMode = NetworkMode.NONE
     env: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)
     tmp_bytes: int = TMP_BYTES
+
+
+# bwrap's init has the program's uid, and would let it write to its memory: whoever can do that can
+# make it report another exit code. No filter of system calls can tell that file from another.
+_HIDDEN_INIT = [
+    "--size",
+    "4096",
+    "--perms",
+    "0555",
+    "--tmpfs",
+    "/proc/1",
+    "--remount-ro",
+    "/proc/1",
+]
 
 
 def bwrap_options(layout: Layout) -> list[str]:
@@ -57,17 +73,29 @@ def _root(layout: Layout) -> list[str]:
     words = ["--perms", "0755", "--dir", "/etc", "--perms", "0755", "--dir", "/opt"]
     for target, path in layout.links:
         words += ["--symlink", target, path]
-    words += ["--proc", "/proc", "--dev", "/dev"]
-    words += ["--size", str(layout.tmp_bytes), "--perms", "1777", "--tmpfs", "/dev/shm"]  # noqa: S108
-    words += ["--size", str(layout.tmp_bytes), "--perms", "1777", "--tmpfs", "/tmp"]  # noqa: S108
+    words += ["--proc", "/proc", *_HIDDEN_INIT, "--dev", "/dev", *_writable_places(layout)]
+    words += ["--remount-ro", "/dev"]
     # After /tmp: an index or an interpreter may be below the host's own.
     for source, path in layout.read_only:
         words += ["--ro-bind", source, path]
     for source, path in layout.writable:
         words += ["--bind", source, path]
-    if layout.workspace is not None:
-        words += ["--bind", layout.workspace, SANDBOX_ROOT]
     return words
+
+
+def _writable_places(layout: Layout) -> list[str]:
+    """/dev comes before, so that what is mounted in it stays writable when it is not."""
+    if layout.places is not None:
+        pairs = (("sandbox", SANDBOX_ROOT), ("tmp", _TMP), ("shm", _SHM))
+        return [
+            word for name, path in pairs for word in ("--bind", f"{layout.places}/{name}", path)
+        ]
+    size = str(layout.tmp_bytes)
+    return [
+        word
+        for path in (_SHM, _TMP)
+        for word in ("--size", size, "--perms", "1777", "--tmpfs", path)
+    ]
 
 
 def _environment(layout: Layout) -> list[str]:
@@ -78,6 +106,6 @@ def _environment(layout: Layout) -> list[str]:
 
 
 def _chdir(layout: Layout) -> str:
-    if layout.workspace is None:
-        return "/tmp"  # noqa: S108 -- the sandbox's own
+    if layout.places is None:
+        return _TMP
     return f"{SANDBOX_ROOT}/{layout.workdir}".rstrip("/")

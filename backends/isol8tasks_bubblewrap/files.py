@@ -23,8 +23,8 @@ MAX_DEPTH = 100
 MAX_FILES = 10_000
 
 
-def place(tree: Iterable[TreeEntry], root: Path, *, owner: int | None) -> None:
-    """Write a tree below a fresh folder that nothing runs in yet; links come last."""
+def place(tree: Iterable[TreeEntry], root: int, *, owner: int | None) -> None:
+    """Write a tree below a fresh open folder that nothing runs in yet; links come last."""
     entries = sorted(tree, key=lambda entry: entry.kind is EntryKind.SYMLINK)
     with _Folders(root, owner) as folders:
         for entry in entries:
@@ -38,18 +38,18 @@ def place(tree: Iterable[TreeEntry], root: Path, *, owner: int | None) -> None:
                 _write(entry, name, folder, owner)
 
 
-def make_folder(root: Path, relative: str, *, owner: int | None) -> None:
-    """Make sure that a folder below the root is there."""
+def make_folder(root: int, relative: str, *, owner: int | None) -> None:
+    """Make sure that a folder below the open root is there."""
     with _Folders(root, owner) as folders:
         folders.open(tuple(relative.split("/")))
 
 
 class _Folders:
-    """Open folders below a root, made as needed; few are open at a time."""
+    """Open folders below an open root, made as needed; few are open at a time."""
 
-    def __init__(self, root: Path, owner: int | None) -> None:
+    def __init__(self, root: int, owner: int | None) -> None:
         self._owner = owner
-        self._root = os.open(root, _FOLDER)
+        self._root = os.dup(root)
         self._path: list[tuple[str, int]] = []
 
     def __enter__(self) -> Self:
@@ -102,9 +102,11 @@ def _write(entry: TreeEntry, name: str, folder: int, owner: int | None) -> None:
 
 
 def collect(
-    root: Path, workdir: str, globs: tuple[str, ...], into: Path, *, max_bytes: int
+    root: int, workdir: str, globs: tuple[str, ...], into: Path, *, max_bytes: int
 ) -> Fetched:
     """Copy what the globs match below the working directory; nothing runs in the sandbox any more.
+
+    `root` is the open folder behind /sandbox.
 
     Only regular files come out, with the caller's ownership and plain modes.
     """
@@ -114,7 +116,11 @@ def collect(
     matched: set[str] = set()
     copied: list[str] = []
     left = max_bytes
-    with _folder_below(root, workdir) as start, _Folders(into, None) as out:
+    with (
+        _folder_below(root, workdir) as start,
+        _opened(into) as target,
+        _Folders(target, None) as out,
+    ):
         for path, name, folder in _walk(start) if start is not None else ():
             hits = [glob for glob, spec in specs.items() if spec.match_file(path)]
             if not hits:
@@ -130,11 +136,20 @@ def collect(
 
 
 @contextmanager
-def _folder_below(root: Path, relative: str) -> Iterator[int | None]:
+def _opened(path: Path) -> Iterator[int]:
+    folder = os.open(path, _FOLDER)
+    try:
+        yield folder
+    finally:
+        os.close(folder)
+
+
+@contextmanager
+def _folder_below(root: int, relative: str) -> Iterator[int | None]:
     """The open working directory; None when the stage replaced it by something else."""
     with ExitStack() as stack:
-        folder = os.open(root, _FOLDER)
-        stack.callback(os.close, folder)
+        _make_passable(root)
+        folder = root
         for part in relative.split("/") if relative else ():
             inner = _enter(part, folder)
             if inner is None:
@@ -147,16 +162,22 @@ def _folder_below(root: Path, relative: str) -> Iterator[int | None]:
 
 def _enter(name: str, parent: int) -> int | None:
     """Open a folder even when its mode says no; None when it is no folder."""
+    if not _is_folder(name, parent):
+        return None
     try:
-        return os.open(name, _FOLDER, dir_fd=parent)
+        folder = os.open(name, _FOLDER, dir_fd=parent)
     except PermissionError:
         # Linux has no fchmodat without following links; nothing runs there that could swap it.
-        if not stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
-            return None
         os.chmod(name, 0o700, dir_fd=parent)
-        return os.open(name, _FOLDER, dir_fd=parent)
-    except OSError:
-        return None
+        folder = os.open(name, _FOLDER, dir_fd=parent)
+    _make_passable(folder)
+    return folder
+
+
+def _make_passable(folder: int) -> None:
+    """Let us see and enter what is in an open folder, where we are no root that may anyway."""
+    if os.geteuid() != 0 and os.fstat(folder).st_mode & stat.S_IRWXU != stat.S_IRWXU:
+        os.fchmod(folder, 0o700)
 
 
 def _walk(start: int) -> Iterator[tuple[str, str, int]]:
@@ -169,7 +190,7 @@ def _walk(start: int) -> Iterator[tuple[str, str, int]]:
             if name is None:
                 os.close(stack.pop()[1])
                 continue
-            inner = _enter(name, folder) if _is_folder(name, folder) else None
+            inner = _enter(name, folder)
             if inner is None:
                 yield prefix + name, name, folder
             elif len(stack) >= MAX_DEPTH:
@@ -187,7 +208,10 @@ def _names(folder: int) -> list[str]:
 
 
 def _is_folder(name: str, folder: int) -> bool:
-    return stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
+    try:
+        return stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        return False
 
 
 def _copy(path: str, name: str, folder: int, out: _Folders, left: int) -> int:

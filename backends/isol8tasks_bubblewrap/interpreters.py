@@ -67,7 +67,7 @@ def _copy_once(
         if copy.is_dir():
             return
         with store.staging(key) as staging:
-            with translated(f"copying {toolchain}"):
+            with translated(f"copying {toolchain}", store.root):
                 _copy_parts(toolchain, staging)
             if toolchain.kind is ImageKind.PYTHON:
                 _compile(toolchain, staging)

@@ -81,7 +81,7 @@ class Oven:
         self._recipe = recipe
         self._staging = staging
         self._log: deque[str] = deque(maxlen=_LOG_LINES)
-        with translated("making a folder"):
+        with translated("making a folder", bakery.cache):
             for name in ("tree", f"tree/{_CACHE}", "files"):
                 (staging / name).mkdir()
                 (staging / name).chmod(0o755)
@@ -107,7 +107,7 @@ class Oven:
     def start_from(self, finished: Path) -> None:
         """Take over the tree and the files of an image that has the first steps done already."""
         cache, aside = self._staging / "tree" / _CACHE, self._staging / _CACHE
-        with translated("copying an image"):
+        with translated("copying an image", self._bakery.cache):
             cache.rename(aside)
             for name in ("tree", "files"):
                 remove_tree(self._staging / name)
@@ -189,7 +189,7 @@ class Oven:
         The tree may hold links of a stranger's making, which on the host would lead out of it.
         """
         copy = self._staging / "files" / str(number)
-        with translated(f"copying {step.source}"):
+        with translated(f"copying {step.source}", self._bakery.cache):
             if step.source.is_dir():
                 shutil.copytree(step.source, copy, symlinks=True)
             else:

@@ -6,9 +6,8 @@ import json
 import os
 import selectors
 import signal
-import subprocess
 import threading
-from concurrent.futures import Executor
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,76 +17,97 @@ from isol8tasks.backend.contract import OutputSink, Stream
 from isol8tasks.errors import SandboxError
 from isol8tasks.model.result import Exit
 from isol8tasks_bubblewrap.argv import Layout, bwrap_options
+from isol8tasks_bubblewrap.holder import Holder
 
 _CHUNK = 1 << 16
 _KILLED = 128 + signal.SIGKILL
 _GRACE = 10.0
 """Seconds for a killed tree to be gone: it takes milliseconds, unless the kernel is stuck."""
 
+_OPTIONS, _STATUS, _FILTER = 3, 4, 5
+"""The numbers that bwrap's files have, after its standard streams."""
+
 
 @attrs.frozen(kw_only=True)
 class Launcher:
-    """How to start bwrap here. `user` is the host uid to become first, None to stay who we are.
-
-    bwrap's --die-with-parent fires when the thread that started it ends, so `spawner` has one
-    thread that lives as long as the backend.
-    """
+    """How to start bwrap here. `system_calls` is the filter for seccomp, in the kernel's form."""
 
     bwrap: Path
-    spawner: Executor
+    holder: Holder
+    system_calls: bytes
 
-    def start(self, layout: Layout, *, user: int | None, stdin: bytes) -> BwrapProcess:
-        """Start a sandbox; SandboxError when bwrap itself cannot be started."""
-        status, status_writer = os.pipe2(os.O_CLOEXEC)
-        options = _sealed(bwrap_options(layout))
-        words = [str(self.bwrap), "--args", str(options), "--json-status-fd", str(status_writer)]
+    def start(
+        self,
+        layout: Layout,
+        *,
+        user: int | None,
+        stdin: bytes = b"",
+        groups: Sequence[int] = (),
+        cpus: Sequence[int] = (),
+    ) -> BwrapProcess:
+        """Start a sandbox as this host uid; SandboxError when bwrap cannot be started."""
+        ends = _Ends(bool(stdin))
+        words = [str(self.bwrap), "--args", str(_OPTIONS), "--json-status-fd", str(_STATUS)]
+        words += ["--seccomp", str(_FILTER), "--", *layout.argv]
+        options = _in_memory(b"".join(os.fsencode(word) + b"\0" for word in bwrap_options(layout)))
+        system_calls = _in_memory(self.system_calls)
         try:
-            process = self.spawner.submit(
-                _spawn, [*words, "--", *layout.argv], (options, status_writer), user, stdin
-            ).result()
-        except OSError as error:
-            os.close(status)
-            raise SandboxError(f"cannot start {self.bwrap}: {error.strerror}") from error
+            files = (*ends.theirs, options, ends.status_writer, system_calls)
+            self.holder.spawn(words, files, uid=user, groups=groups, cpus=cpus)
+        except BaseException:
+            ends.close_ours()
+            raise
         finally:
+            ends.close_theirs()
             os.close(options)
-            os.close(status_writer)
-        return BwrapProcess(process, status, stdin)
+            os.close(system_calls)
+        return BwrapProcess(self.holder, ends, stdin)
 
 
-def _sealed(options: list[str]) -> int:
-    """The options in memory instead of on a command line that every user of the host can read."""
-    file = os.memfd_create("bwrap-options", os.MFD_CLOEXEC)
+class _Ends:
+    """Both ends of the streams of a process that is about to start."""
+
+    def __init__(self, has_stdin: bool) -> None:
+        if has_stdin:
+            stdin, self.stdin = os.pipe2(os.O_CLOEXEC)
+            os.set_blocking(self.stdin, False)
+        else:
+            stdin, self.stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), -1
+        self.stdout, stdout = os.pipe2(os.O_CLOEXEC)
+        self.stderr, stderr = os.pipe2(os.O_CLOEXEC)
+        self.status, self.status_writer = os.pipe2(os.O_CLOEXEC)
+        self.theirs = (stdin, stdout, stderr)
+
+    def close_theirs(self) -> None:
+        for file in (*self.theirs, self.status_writer):
+            os.close(file)
+
+    def close_stdin(self) -> None:
+        if self.stdin >= 0:
+            os.close(self.stdin)
+            self.stdin = -1
+
+    def close_ours(self) -> None:
+        self.close_stdin()
+        for file in (self.stdout, self.stderr, self.status):
+            os.close(file)
+
+
+def _in_memory(content: bytes) -> int:
+    """An open file, for what does not belong on a command line that every user can read."""
+    file = os.memfd_create("isol8tasks", os.MFD_CLOEXEC)
     with open(os.dup(file), "wb") as writer:
-        writer.write(b"".join(os.fsencode(word) + b"\0" for word in options))
+        writer.write(content)
     os.lseek(file, 0, os.SEEK_SET)
     return file
-
-
-def _spawn(
-    words: list[str], keep: tuple[int, ...], user: int | None, stdin: bytes
-) -> subprocess.Popen[bytes]:
-    """A session of its own keeps the terminal's Ctrl-C for us to act on."""
-    identity = {} if user is None else {"user": user, "group": user, "extra_groups": []}
-    return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
-        words,
-        stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        bufsize=0,
-        cwd="/",
-        env={},
-        pass_fds=keep,
-        start_new_session=True,
-        **identity,
-    )
 
 
 class BwrapProcess:
     """A running sandbox. `finish` is called once; `kill` from any thread at any time."""
 
-    def __init__(self, process: subprocess.Popen[bytes], status: int, stdin: bytes) -> None:
-        self._process = process
-        self._status = status
+    def __init__(self, holder: Holder, ends: _Ends, stdin: bytes) -> None:
+        self._holder = holder
+        self._ends = ends
         self._stdin = memoryview(stdin)
         self._status_text = b""
         self._lock = threading.Lock()
@@ -109,12 +129,11 @@ class BwrapProcess:
         tail = _Tail(sink)
         try:
             self._pump(tail)
-            self._process.wait()
             self._wait_for_init()
         except BaseException:
             self.kill()
-            self._process.kill()
-            self._process.wait()
+            with suppress(SandboxError):
+                self._wait_for_init()
             raise
         finally:
             self._close()
@@ -122,18 +141,17 @@ class BwrapProcess:
 
     def _pump(self, tail: _Tail) -> None:
         with selectors.DefaultSelector() as selector:
-            assert self._process.stdout is not None  # noqa: S101 -- both are pipes
-            assert self._process.stderr is not None  # noqa: S101
-            selector.register(self._process.stdout, selectors.EVENT_READ, Stream.STDOUT)
-            selector.register(self._process.stderr, selectors.EVENT_READ, Stream.STDERR)
-            selector.register(self._status, selectors.EVENT_READ, None)
-            if self._process.stdin is not None:
-                os.set_blocking(self._process.stdin.fileno(), False)
-                selector.register(self._process.stdin, selectors.EVENT_WRITE, "stdin")
+            selector.register(self._ends.stdout, selectors.EVENT_READ, Stream.STDOUT)
+            selector.register(self._ends.stderr, selectors.EVENT_READ, Stream.STDERR)
+            selector.register(self._ends.status, selectors.EVENT_READ, None)
+            if self._stdin:
+                selector.register(self._ends.stdin, selectors.EVENT_WRITE, "stdin")
             while len(selector.get_map()):
                 for key, _ in selector.select():
                     if not self._step(key, tail):
                         selector.unregister(key.fileobj)
+                        if key.data == "stdin":
+                            self._ends.close_stdin()
 
     def _step(self, key: selectors.SelectorKey, tail: _Tail) -> bool:
         """Move some bytes; False at the end of a stream."""
@@ -147,25 +165,26 @@ class BwrapProcess:
         return bool(piece)
 
     def _feed(self) -> bool:
-        assert self._process.stdin is not None  # noqa: S101 -- registered only then
         with suppress(BlockingIOError):
             try:
-                written = os.write(self._process.stdin.fileno(), self._stdin[:_CHUNK])
+                written = os.write(self._ends.stdin, self._stdin[:_CHUNK])
             except BrokenPipeError:
                 written = len(self._stdin)
             self._stdin = self._stdin[written:]
-        if not self._stdin:
-            self._process.stdin.close()
         return bool(self._stdin)
 
     def _note(self, piece: bytes) -> None:
-        """Learn the sandbox's init as soon as bwrap names it, and kill it if that is wanted."""
+        """Learn the sandbox's init as soon as bwrap names it, and kill it if that is wanted.
+
+        The end of the status is the end of bwrap, and whatever ended that, the rest goes too.
+        """
         self._status_text += piece
         if self._init is None and (pid := self._reported("child-pid")) is not None:
-            with self._lock:
-                self._init = _open_child(pid, self._process.pid)
-                if self._killed and self._init is not None:
-                    _kill(self._init)
+            with suppress(SandboxError):  # it may be gone already
+                self._init = self._holder.pidfd(pid)
+        with self._lock:
+            if self._init is not None and (self._killed or not piece):
+                _kill(self._init)
 
     def _reported(self, key: str) -> int | None:
         for line in self._status_text.split(b"\n")[:-1]:
@@ -189,19 +208,16 @@ class BwrapProcess:
             if self._init is not None:
                 os.close(self._init)
             self._init = None
-        os.close(self._status)
-        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
-            if stream is not None:
-                stream.close()
+        self._ends.close_ours()
 
     def _exit(self, tail: _Tail) -> Exit:
         code = self._reported("exit-code")
-        if self._killed and code == _KILLED:
-            return Exit(code=None)  # bwrap reports the end of the init that we killed
-        if code is None and not self._killed:
-            if self._process.returncode < 0:
-                raise SandboxError("the sandbox was killed from outside")
-            raise SandboxError(f"bubblewrap could not set up the sandbox: {tail.last_words()}")
+        if self._killed and code in {None, _KILLED}:
+            return Exit(code=None)  # bwrap may still report the end of the init that we killed
+        if code is None and not tail.words().startswith("bwrap: "):
+            raise SandboxError("the sandbox was killed from outside")
+        if code is None:
+            raise SandboxError(f"bubblewrap could not set up the sandbox: {tail.words()[7:]}")
         return Exit(code=code, signal=_signal_name(code))
 
 
@@ -216,9 +232,9 @@ class _Tail:
         self._last = (self._last + piece)[-500:]
         self._sink(stream, piece)
 
-    def last_words(self) -> str:
+    def words(self) -> str:
         lines = self._last.decode(errors="replace").strip().splitlines()
-        return lines[-1].removeprefix("bwrap: ") if lines else "it said nothing"
+        return lines[-1] if lines else ""
 
 
 def _kill(pidfd: int) -> None:
@@ -226,27 +242,9 @@ def _kill(pidfd: int) -> None:
         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
 
 
-def _open_child(pid: int, parent: int) -> int | None:
-    """A handle on a process that is still this parent's child, so that no reused pid is hit."""
-    try:
-        handle = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return None
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
-    except OSError:
-        stat = b""
-    if stat and int(stat.rpartition(b")")[2].split()[1]) == parent:
-        return handle
-    os.close(handle)
-    return None
-
-
-def _signal_name(code: int | None) -> str | None:
+def _signal_name(code: int) -> str | None:
     """The signal behind a code above 128, by the convention of shells, which bwrap follows too."""
-    if code is None or code <= 128:
-        return None
     try:
-        return signal.Signals(code - 128).name
+        return signal.Signals(code - 128).name if code > 128 else None
     except ValueError:
         return None

@@ -209,8 +209,7 @@ def _file_step(layer: Layer, base: Path) -> FileStep:
         raise ImageError(
             f"Image.file(): {wanted} cannot be supplied by bubblewrap: that part of a sandbox is "
             "the host's own, read-only, or made anew for each stage",
-            hint="choose another destination, such as /opt/data, or use a container backend "
-            "(--backend docker or podman)",
+            hint="choose another destination, such as /opt/data",
         )
     try:
         return FileStep(source=source, destination=destination, content=_content(source))
@@ -244,7 +243,7 @@ def _refuse_nested(destinations: list[str]) -> None:
 
 def _refuse_foreign(image: Image) -> None:
     """What only an engine with images of its own can supply."""
-    hint = "use a container backend: --backend docker or podman"
+    hint = "only a backend with container images of its own can supply that"
     if image.kind not in _KINDS:
         raise ImageError(f"bubblewrap has no images of kind {image.kind.value}: {image}", hint=hint)
     for layer in image.layers:

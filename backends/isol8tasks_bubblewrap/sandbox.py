@@ -1,10 +1,11 @@
-"""One sandbox: a folder on the host behind /sandbox, and one bwrap process."""
+"""One sandbox: its writable places, its control group and one bwrap process."""
 
 from __future__ import annotations
 
 import os
 import threading
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 
 import attrs
@@ -12,57 +13,90 @@ import attrs
 from isol8tasks.backend.contract import Fetched, OutputSink, SandboxSpec, TreeEntry
 from isol8tasks.backend.folders import remove_tree
 from isol8tasks.errors import SandboxError
+from isol8tasks.model.limits import Limit, Limits
 from isol8tasks.model.result import Exit
 from isol8tasks_bubblewrap.argv import SYSTEM_PATH, Layout
 from isol8tasks_bubblewrap.bake import BakedImage
+from isol8tasks_bubblewrap.cgroups import Group, Hierarchy, Usage
 from isol8tasks_bubblewrap.files import collect, make_folder, place
 from isol8tasks_bubblewrap.host import UidLease, identity_files, userland
 from isol8tasks_bubblewrap.process import BwrapProcess, Launcher
-from isol8tasks_bubblewrap.rlimits import limited
+from isol8tasks_bubblewrap.rlimits import limited, processors
 
 _MOST_ARGUMENTS = 128 << 10
+_BYTES_PER_INODE = 4096
+_FEWEST_INODES = 1024
+_OUR_PROCESSES = 2
+"""bwrap and its init, which are in the group too."""
 
 
 @attrs.frozen(kw_only=True)
 class Workshop:
-    """What all sandboxes of a backend share: how to start one, and where their folders are."""
+    """What all sandboxes of a backend share: how to start one, and where their folders are.
+
+    `hierarchy` is where control groups are made, None on a host that lets us make none.
+    """
 
     launcher: Launcher
     cache: Path
     folder: Path
+    hierarchy: Hierarchy | None = None
+
+    @property
+    def held(self) -> frozenset[Limit]:
+        """The limits that control groups hold."""
+        return self.hierarchy.holds if self.hierarchy is not None else frozenset()
 
 
 class BubblewrapSandbox:
-    """A fresh sandbox; its folder and its uid are nobody else's."""
+    """A fresh sandbox; its places, its group and its uid are nobody else's."""
 
     def __init__(self, shop: Workshop, spec: SandboxSpec, image: BakedImage, number: int) -> None:
         self._shop = shop
         self._spec = spec
         self._image = image
-        self._lease = UidLease(shop.cache)
-        self._folder = shop.folder / str(number)
+        self._number = number
+        self._places = shop.folder / str(number)
         self._lock = threading.Lock()
         self._process: BwrapProcess | None = None
         self._killed = False
-        try:
-            self._make_folder()
-        except BaseException:
-            self._lease.close()
-            raise
+        with ExitStack() as undo:
+            self._lease = UidLease(shop.cache)
+            undo.callback(self._lease.close)
+            self._root = self._make_places(spec.limits)
+            undo.callback(self._free_places)
+            self._group = self._make_group(spec.limits)
+            self._undo = undo.pop_all()
 
-    def _make_folder(self) -> None:
-        self._folder.mkdir(mode=0o700)
-        if self._lease.host_uid is not None:
-            os.chown(self._folder, self._lease.host_uid, self._lease.host_uid)
+    def _make_places(self, limits: Limits) -> int:
+        inodes = max(_FEWEST_INODES, limits.disk // _BYTES_PER_INODE)
+        holder = self._shop.launcher.holder
+        uid = self._lease.host_uid
+        root = holder.make(
+            self._places, uid=os.geteuid() if uid is None else uid, size=limits.disk, inodes=inodes
+        )
         if self._spec.workdir:
-            make_folder(self._folder, self._spec.workdir, owner=self._lease.host_uid)
+            make_folder(root, self._spec.workdir, owner=uid)
+        return root
+
+    def _free_places(self) -> None:
+        os.close(self._root)
+        self._shop.launcher.holder.unmake(self._places)
+        if os.path.lexists(self._places):
+            remove_tree(self._places)
+
+    def _make_group(self, limits: Limits) -> Group | None:
+        if self._shop.hierarchy is None:
+            return None
+        ours = attrs.evolve(limits, pids=limits.pids + _OUR_PROCESSES)
+        return self._shop.hierarchy.create(ours)
 
     def put(self, tree: Iterable[TreeEntry]) -> None:
         """Place inputs; nothing runs here yet."""
         try:
-            place(tree, self._folder, owner=self._lease.host_uid)
+            place(tree, self._root, owner=self._lease.host_uid)
         except OSError as error:
-            raise SandboxError(f"cannot place the inputs: {error}") from error
+            raise SandboxError(f"cannot place the inputs: {error.strerror}") from error
 
     def run(self, argv: tuple[str, ...], *, stdin: bytes, sink: OutputSink) -> Exit:
         """Run one program to its end."""
@@ -71,20 +105,54 @@ class BubblewrapSandbox:
         with self._lock:
             if self._killed:
                 return Exit(code=None)
-            self._process = self._shop.launcher.start(
-                self._layout(argv), user=self._lease.host_uid, stdin=stdin
-            )
-        return self._process.finish(sink)
+            self._process = self._start(argv, stdin)
+        try:
+            ended = self._process.finish(sink)
+        except SandboxError:
+            if not self._usage().oom_killed:
+                raise
+            ended = Exit(code=None)  # the kernel took bwrap itself
+        return self._judged(ended)
+
+    def _start(self, argv: tuple[str, ...], stdin: bytes) -> BwrapProcess:
+        layout, uid = self._layout(argv), self._lease.host_uid
+        held = self._shop.held
+        cpus = () if Limit.CPUS in held else processors(self._spec.limits, self._number)
+        with ExitStack() as stack:
+            lists = stack.enter_context(self._group.task_lists()) if self._group else ()
+            return self._shop.launcher.start(layout, user=uid, stdin=stdin, groups=lists, cpus=cpus)
+
+    def _usage(self) -> Usage:
+        return self._group.usage() if self._group is not None else Usage()
+
+    def _judged(self, ended: Exit) -> Exit:
+        """The exit with what the kernel counted, and the limit that it saw trip."""
+        usage = self._usage()
+        limit = Limit.MEMORY if usage.oom_killed else None
+        if limit is None and ended.code != 0 and self._full():
+            limit = Limit.DISK
+        return attrs.evolve(
+            ended,
+            limit=limit,
+            peak_memory_bytes=usage.peak_memory_bytes,
+            cpu_seconds=usage.cpu_seconds,
+        )
+
+    def _full(self) -> bool:
+        if not self._shop.launcher.holder.sized:
+            return False
+        space = os.fstatvfs(self._root)
+        return not space.f_bfree or not space.f_ffree
 
     def _layout(self, argv: tuple[str, ...]) -> Layout:
         mounts, links = userland()
         network = self._spec.network.mode
         return Layout(
             uid=self._lease.uid,
-            argv=limited(argv, self._spec.limits),
+            argv=limited(argv, self._spec.limits, self._shop.held),
             read_only=(*mounts, *identity_files(self._shop.cache, network), *self._image.mounts),
             links=links,
-            workspace=str(self._folder),
+            places=str(self._places),
             workdir=self._spec.workdir,
             network=network,
             env=self._environment(),
@@ -110,12 +178,15 @@ class BubblewrapSandbox:
     def fetch(self, globs: tuple[str, ...], into: Path, *, max_bytes: int) -> Fetched:
         """Copy out what matches; every process of the sandbox is gone by now."""
         try:
-            return collect(self._folder, self._spec.workdir, globs, into, max_bytes=max_bytes)
+            return collect(self._root, self._spec.workdir, globs, into, max_bytes=max_bytes)
         except OSError as error:
-            raise SandboxError(f"cannot copy the outputs: {error}") from error
+            raise SandboxError(f"cannot copy the outputs: {error.strerror}") from error
 
     def close(self) -> None:
         """Leave nothing behind; may be repeated."""
         self.kill()
-        remove_tree(self._folder)
-        self._lease.close()
+        with self._lock:
+            undo, self._undo = self._undo, ExitStack()
+        with undo:
+            if self._group is not None:
+                self._group.close()

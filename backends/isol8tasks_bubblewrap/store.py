@@ -131,7 +131,7 @@ class Store:
     @contextmanager
     def staging(self, key: str) -> Iterator[Path]:
         """An empty folder for an image in the making, gone at the end; only under the lock."""
-        with translated("making a folder"):
+        with translated("making a folder", self.root):
             folder = make_tmp(self.root) / f"{key}.{secrets.token_hex(4)}"
             make_folder(folder)
         try:
@@ -143,7 +143,7 @@ class Store:
     def publish(self, staging: Path, record: Record) -> None:
         """Put a finished image in its place, in one step; only under the lock."""
         text = json.dumps(_unparse(record), indent=2, sort_keys=True) + "\n"
-        with translated("writing an image"):
+        with translated("writing an image", self.root):
             path = staging / "image.json"
             path.write_text(text, encoding="utf-8")
             path.chmod(0o644)

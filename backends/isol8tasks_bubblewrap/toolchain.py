@@ -104,13 +104,12 @@ def _matches(version: str, wanted: str) -> bool:
 def _no_python(version: str, found: list[Toolchain]) -> ImageError:
     names = {f"python {each.version} ({each.executable})": None for each in found}
     instead = ".".join(found[0].version.split(".")[:2]) if found else ""
-    other = f"name one that is here, such as Image.python({instead!r}), " if instead else ""
+    other = f", or name one that is here, such as Image.python({instead!r})" if instead else ""
     wanted = f"CPython {version}" if version else "CPython"
     return ImageError(
         f"there is no {wanted} on this host (3.9 or newer, a final release): "
         f"found {', '.join(names) or 'none'}",
-        hint=f"install it (pyenv and uv are looked at too), {other}"
-        "or use a container backend: --backend docker or podman",
+        hint=f"install it (pyenv and uv are looked at too){other}",
     )
 
 

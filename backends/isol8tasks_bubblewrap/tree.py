@@ -6,6 +6,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -47,13 +48,19 @@ def _sorted(folder: str | Path) -> list[os.DirEntry[str]]:
 
 def clone(source: Path, target: Path) -> None:
     """Copy a folder to a place where nothing is, sharing blocks where the file system can."""
-    command = ["cp", "-a", "--reflink=auto", "--", str(source), str(target)]
-    done = subprocess.run(command, capture_output=True, check=False, stdin=subprocess.DEVNULL)
-    if done.returncode == 0:
-        return
-    remove_tree(target)
-    with translated(f"copying {source}"):
-        shutil.copytree(source, target, symlinks=True)
+    with translated(f"copying {source}", target.parent):
+        if not _copied(source, target):
+            remove_tree(target)
+            shutil.copytree(source, target, symlinks=True)
+
+
+def _copied(source: Path, target: Path) -> bool:
+    command = ["/bin/cp", "-a", "--reflink=auto", "--", str(source), str(target)]
+    try:
+        done = subprocess.run(command, capture_output=True, check=False, stdin=subprocess.DEVNULL)
+    except FileNotFoundError:
+        return False
+    return done.returncode == 0
 
 
 def own(root: Path, uid: int | None) -> None:
@@ -114,15 +121,29 @@ def file_hash(path: str | Path) -> str:
 
 
 @contextlib.contextmanager
-def translated(doing: str) -> Iterator[None]:
-    """Turn an OSError of the block into a StoreError that says what was being done."""
+def translated(doing: str, folder: Path | None = None) -> Iterator[None]:
+    """Turn an OSError of the block into a StoreError that says what was done, in which folder."""
     try:
         yield
     except OSError as error:
-        raise StoreError(
-            f"the image store failed while {doing}: {error.strerror or error}",
-            hint=disk_hint(error.errno in {errno.ENOSPC, errno.EDQUOT}),
-        ) from error
+        number, text = _cause(error)
+        full = number in {errno.ENOSPC, errno.EDQUOT}
+        where = f" in {folder}" if folder else ""
+        message = f"the image store failed while {doing}: {text}"
+        if full:
+            message = f"no space left{where} while {doing}"
+        raise StoreError(message, hint=disk_hint(full)) from error
+
+
+def _cause(error: OSError) -> tuple[int | None, str]:
+    """Its number and text; the first one of the many that copying a tree collects."""
+    if not isinstance(error, shutil.Error):
+        where = f": {os.fsdecode(error.filename)}" if error.filename else ""
+        return error.errno, f"{error.strerror or error}{where}"
+    found = error.args[0]
+    text = str(found[0][-1] if found and isinstance(found, list) else found)
+    number = re.match(r"\[Errno (\d+)\]", text)
+    return int(number[1]) if number else None, text
 
 
 def disk_hint(full: bool) -> str:

@@ -52,10 +52,12 @@ class Capabilities:
     """What this host gives through one backend.
 
     Wall time and output size are the engine's own business and always enforced. A network mode,
-    an image kind or a layer kind that is not listed is refused.
+    an image kind or a layer kind that is not listed is refused. `explained` says by what a limit is
+    held, or why it is not, and what would hold it more firmly.
     """
 
     limits: tuple[tuple[Limit, Enforcement], ...] = ()
+    explained: tuple[tuple[Limit, str, str], ...] = ()
     networks: frozenset[NetworkMode] = frozenset({NetworkMode.NONE})
     images: frozenset[ImageKind] = frozenset()
     layers: frozenset[LayerKind] = frozenset()
@@ -66,6 +68,13 @@ class Capabilities:
         if limit in {Limit.TIMEOUT, Limit.OUTPUT}:
             return Enforcement.ENFORCED
         return dict(self.limits).get(limit, Enforcement.NONE)
+
+    def explanation(self, limit: Limit) -> tuple[str, str]:
+        """Why a limit is held as it is, and the remedy, if there is one."""
+        if limit in {Limit.TIMEOUT, Limit.OUTPUT}:
+            return "by the engine", ""
+        found = ((why, remedy) for name, why, remedy in self.explained if name is limit)
+        return next(found, ("", ""))
 
 
 @attrs.frozen(kw_only=True)

@@ -25,11 +25,12 @@ class Enforcement(enum.StrEnum):
     """How a host holds a limit.
 
     `enforced`: the kernel accounts for the whole process tree. `approximate`: per process.
-    `none`: not at all.
+    `none`: not at all. `unverified`: it is claimed, but did not trip when it was tried.
     """
 
     ENFORCED = "enforced"
     APPROXIMATE = "approximate"
+    UNVERIFIED = "unverified"
     NONE = "none"
 
 

@@ -11,6 +11,12 @@ from isol8tasks.model.limits import Enforcement, Limit
 from isol8tasks.model.network import NetworkMode
 from isol8tasks.model.stage import Stage
 
+IMAGE_HINT = "use Image.python(), Image.node() or Image.bash(), or a backend that has such images"
+
+_HELD = {
+    Enforcement.APPROXIMATE: "only approximated",
+    Enforcement.UNVERIFIED: "not verified to be enforced",
+}
 _EVERYWHERE = frozenset({LayerKind.ENV})
 
 
@@ -45,7 +51,7 @@ def _admit_limit(
     stated = limit in stage.limits.stated
     if not stated and not consent.require_enforced:
         return
-    held = "only approximated" if found is Enforcement.APPROXIMATE else "not enforced"
+    held = _HELD.get(found, "not enforced")
     whose = "states the limit" if stated else "has the default limit"
     raise Refused(
         f"'{stage.name}' {whose} '{limit}', which is {held} by {backend} on this host",
@@ -83,5 +89,5 @@ def _admit_image(stage: Stage, capabilities: Capabilities, backend: str) -> None
     raise Refused(
         f"{backend} cannot supply {what}",
         where=stage.declared_at,
-        hint="use Image.python(), Image.node() or Image.bash(), or a backend that has such images",
+        hint=IMAGE_HINT,
     )

@@ -215,7 +215,7 @@ def test_what_needs_an_engine(bench: Any, image: Image, message: str) -> None:
     with pytest.raises(ImageError) as caught:
         bench.bake(image)
     assert caught.value.message == message
-    assert caught.value.hint == "use a container backend: --backend docker or podman"
+    assert caught.value.hint == "only a backend with container images of its own can supply that"
 
 
 def test_images_are_listed_and_forgotten(

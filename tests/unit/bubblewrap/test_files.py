@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import socket
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,16 +13,38 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from isol8tasks_bubblewrap.files import MAX_DEPTH, collect, place
+from isol8tasks_bubblewrap import files
+from isol8tasks_bubblewrap.files import MAX_DEPTH
 
-from isol8tasks.backend.contract import EntryKind, OutputRefused, TreeEntry
+from isol8tasks.backend.contract import EntryKind, Fetched, OutputRefused, TreeEntry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 def entry(path: str, content: bytes = b"x", *, executable: bool = False) -> TreeEntry:
     return TreeEntry(path=path, executable=executable, source=partial(io.BytesIO, content))
+
+
+def place(tree: list[TreeEntry], root: Path, *, owner: int | None) -> None:
+    with opened(root) as folder:
+        files.place(tree, folder, owner=owner)
+
+
+def collect(
+    root: Path, workdir: str, globs: tuple[str, ...], into: Path, *, max_bytes: int
+) -> Fetched:
+    with opened(root) as folder:
+        return files.collect(folder, workdir, globs, into, max_bytes=max_bytes)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[int]:
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        yield folder
+    finally:
+        os.close(folder)
 
 
 @pytest.fixture
@@ -177,7 +199,7 @@ def test_the_size_is_capped_in_all(root: Path, into: Path) -> None:
         collect(root, "", ("**",), into, max_bytes=11)
 
 
-_NAMES = st.text(st.characters(exclude_characters="/\0"), min_size=1, max_size=8)
+_NAMES = st.text(st.characters(exclude_characters="/\0", codec="utf-8"), min_size=1, max_size=8)
 
 
 @settings(max_examples=200, deadline=None)

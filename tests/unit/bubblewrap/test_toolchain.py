@@ -120,8 +120,8 @@ def test_no_match_says_what_there_is(nothing_installed: Path) -> None:
     assert f"python 3.13.99 ({nothing_installed}/python3.13)" in message
     assert len(set(re.findall(r"\(/\S+\)", message))) == len(re.findall(r"\(/\S+\)", message))
     assert caught.value.hint == (
-        "install it (pyenv and uv are looked at too), name one that is here, such as "
-        f"Image.python('{MINOR}'), or use a container backend: --backend docker or podman"
+        "install it (pyenv and uv are looked at too), or name one that is here, such as "
+        f"Image.python('{MINOR}')"
     )
 
 

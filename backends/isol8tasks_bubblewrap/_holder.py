@@ -1,0 +1,201 @@
+"""The holder: a small process that owns the sandboxes of a run. Run as a script, never imported.
+
+It lives in a mount and a process namespace of its own, an ordinary user's in a user namespace too:
+- it mounts the sized file systems behind sandboxes, which nobody else sees, and hands out a folder
+  that its caller can work in through the open file;
+- it starts every bwrap. When the caller dies, however suddenly, the socket closes, this process
+  ends, and with it the kernel ends its process namespace and frees its mounts.
+
+Where namespaces are forbidden it can do without: then folders are plain ones, and every bwrap is
+told to die with this process. Requests are JSON on a SOCK_SEQPACKET socket, with files beside them.
+"""
+
+from __future__ import annotations
+
+import array
+import ctypes
+import fcntl
+import json
+import os
+import signal
+import socket
+import sys
+
+CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID = 0x20000, 0x10000000, 0x20000000
+MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND = 2, 4, 8, 32, 4096
+MS_REC, MS_SLAVE = 16384, 1 << 19
+MNT_DETACH = 2
+PR_SET_PDEATHSIG = 1
+MOST_FILES = 16
+FIRST_SPARE = 100
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def check(result: int, what: str) -> None:
+    """Raise for a system call that failed."""
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
+
+
+def mount(source: str, target: str, kind: str | None, flags: int, options: str = "") -> None:
+    """Mount something, or change how it is mounted."""
+    encoded = [os.fsencode(word) if word is not None else None for word in (source, target, kind)]
+    check(libc.mount(*encoded, ctypes.c_ulong(flags), options.encode()), f"mount {target}")
+
+
+def enter_namespaces() -> None:
+    """Mount and process namespaces of our own, from an ordinary user by way of a user namespace."""
+    flags, uid, gid = CLONE_NEWNS | CLONE_NEWPID, os.geteuid(), os.getegid()
+    if uid != 0:
+        flags |= CLONE_NEWUSER
+    check(libc.unshare(flags), "unshare")
+    if uid != 0:
+        write("/proc/self/setgroups", "deny")
+        write("/proc/self/uid_map", f"{uid} {uid} 1")
+        write("/proc/self/gid_map", f"{gid} {gid} 1")
+    mount("none", "/", None, MS_REC | MS_SLAVE)
+
+
+def write(path: str, text: str) -> None:
+    """Write a file of /proc in one call."""
+    with open(path, "w") as file:
+        file.write(text)
+
+
+def make(folder: str, uid: int, size: int, inodes: int, *, sized: bool) -> None:
+    """A folder with the three writable places of a sandbox, together within `size` bytes."""
+    os.mkdir(folder, 0o700)
+    if sized:
+        options = f"size={size},nr_inodes={inodes},mode=0711,uid={uid},gid={uid}"
+        if os.geteuid() != 0:
+            options = f"size={size},nr_inodes={inodes},mode=0711"
+        mount("tmpfs", folder, "tmpfs", MS_NOSUID | MS_NODEV, options)
+    os.chmod(folder, 0o711)  # noqa: S103 -- sandboxes of other uids pass it
+    for name, mode in (("sandbox", 0o700), ("tmp", 0o1777), ("shm", 0o1777)):
+        place = f"{folder}/{name}"
+        os.mkdir(place)
+        if os.geteuid() == 0:
+            os.chown(place, uid, uid)
+        os.chmod(place, mode)
+        if sized and name != "sandbox":
+            mount(place, place, None, MS_BIND)
+            mount("none", place, None, MS_REMOUNT | MS_BIND | MS_NOSUID | MS_NODEV | MS_NOEXEC)
+
+
+def unmake(folder: str, *, sized: bool) -> None:
+    """Let a folder go: its memory is free when the last open file is closed."""
+    if sized:
+        check(libc.umount2(os.fsencode(folder), MNT_DETACH), f"umount {folder}")
+        os.rmdir(folder)
+
+
+def spawn(
+    files: list[int], uid: int | None, groups: int, cpus: list[int], *, die_with_us: bool
+) -> None:
+    """Start a program, on these processors if any are named.
+
+    The first file has its NUL-separated words, then come the task lists of the control groups that
+    it is to be born in, the others are its 0, 1, 2 and so on.
+    """
+    words = os.pread(files[0], os.fstat(files[0]).st_size, 0).split(b"\0")
+    ourselves = os.getpid()
+    if os.fork():
+        return
+    try:
+        for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):
+            signal.signal(number, signal.SIG_DFL)
+        os.setsid()
+        for file in files[1 : 1 + groups]:
+            os.write(file, b"0")
+        if cpus:
+            os.sched_setaffinity(0, cpus)
+        passed = files[1 + groups :]
+        spare = [fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, FIRST_SPARE) for file in passed]
+        for target, file in enumerate(spare):
+            os.dup2(file, target, inheritable=True)
+        if uid is not None:
+            os.setgroups([])
+            os.setresgid(uid, uid, uid)
+            os.setresuid(uid, uid, uid)
+        if die_with_us:
+            check(libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "prctl")
+            if os.getppid() != ourselves:
+                os._exit(1)
+        os.execve(words[0], words, {})  # noqa: S606
+    except BaseException as error:  # noqa: BLE001 -- it must not go on as a second holder
+        os.write(2, f"bwrap: cannot be started: {error}\n".encode(errors="replace"))
+    finally:
+        os._exit(1)
+
+
+def answer(request: dict[str, object], files: list[int], *, sized: bool) -> list[int]:
+    """Do what is asked; the files that go back."""
+    match request:
+        case {"do": "make", "folder": str(folder), "uid": int(uid), "size": size, "inodes": inodes}:
+            make(folder, uid, int(size), int(inodes), sized=sized)  # type: ignore[call-overload]
+            return [os.open(f"{folder}/sandbox", os.O_RDONLY | os.O_DIRECTORY)]
+        case {"do": "unmake", "folder": str(folder)}:
+            unmake(folder, sized=sized)
+        case {"do": "spawn", "uid": (int() | None) as uid, "groups": int(groups), "cpus": cpus}:
+            spawn(files, uid, groups, list(cpus), die_with_us=not sized)  # type: ignore[call-overload]
+        case {"do": "pidfd", "pid": int(pid)}:
+            return [os.pidfd_open(pid)]
+    return []
+
+
+def serve(connection: socket.socket, *, sized: bool) -> None:
+    """Answer requests until the other side is gone."""
+    while True:
+        message, files = receive(connection)
+        if not message:
+            return
+        back: list[int] = []
+        reply: dict[str, object] = {}
+        try:
+            back = answer(json.loads(message), files, sized=sized)
+        except OSError as error:
+            reply = {"error": error.strerror or str(error)}
+        ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", back))] if back else []
+        connection.sendmsg([json.dumps(reply).encode()], ancillary)
+        for file in (*files, *back):
+            os.close(file)
+
+
+def receive(connection: socket.socket) -> tuple[bytes, list[int]]:
+    """One message and the files that came with it."""
+    space = socket.CMSG_SPACE(MOST_FILES * 4)
+    message, ancillary, _, _ = connection.recvmsg(1 << 16, space, socket.MSG_CMSG_CLOEXEC)
+    files = array.array("i")
+    for level, kind, content in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            files.frombytes(content[: len(content) - len(content) % 4])
+    return message, list(files)
+
+
+def main(number: int, *, sized: bool) -> int:
+    """Serve on this open socket; the first message says whether that works."""
+    connection = socket.socket(fileno=number)
+    connection.set_inheritable(False)
+    try:
+        if sized:
+            enter_namespaces()
+            if child := os.fork():  # the child is the init of the process namespace
+                connection.close()
+                os.waitpid(child, 0)
+                return 0
+            mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    except OSError as error:
+        connection.send(json.dumps({"error": str(error)}).encode())
+        return 1
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps
+    try:
+        connection.send(b"{}")
+        serve(connection, sized=sized)
+    finally:
+        os._exit(0)  # at once: the kernel ends all others when this process is gone
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]), sized=sys.argv[2] == "sized"))
