@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import sys
 from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from isol8tasks.errors import ImageError, Isol8Error, Location, UsageError
+from isol8tasks.errors import ImageError, Isol8Error, Location, OperationError, UsageError
 from isol8tasks.report.text import neutralise_bare, one_line
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ BROKEN_PIPE = 141
 TERMINATED = 143
 
 _LOG_LINES = 30
+_UNWRITTEN = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EBADF}
 
 
 def guarded(command: Callable[[], int | None]) -> int:
@@ -33,14 +36,14 @@ def guarded(command: Callable[[], int | None]) -> int:
         code = command() or PASSED
         sys.stdout.flush()
     except BrokenPipeError:
-        _silence(sys.stdout)
-        return BROKEN_PIPE
+        code = BROKEN_PIPE
     except (KeyboardInterrupt, click.Abort):
         say("interrupted")
-        return INTERRUPTED
+        code = INTERRUPTED
     except Exception as error:  # noqa: BLE001 -- the boundary
         say(describe(error))
-        return exit_code(error)
+        code = exit_code(error)
+    _flush(sys.stdout)
     return code
 
 
@@ -66,13 +69,24 @@ def describe(error: Exception) -> str:
         return "\n".join(_ours(error))
     if isinstance(error, click.UsageError):
         path = error.ctx.command_path if error.ctx else "isol8tasks"
-        return f"error: {one_line(error.format_message())}\n  hint: see {path} --help"
+        message = re.sub(r"\s*\n\s*", " ", error.format_message())
+        return f"error: {one_line(message)}\n  hint: see {path} --help"
     if isinstance(error, OSError) and error.filename is not None:
         return f"error: {one_line(os.fsdecode(error.filename))}: {error.strerror}"
+    if isinstance(error, OSError) and error.errno in _UNWRITTEN:
+        return "\n".join(_ours(unwritten(error)))
     import traceback  # noqa: PLC0415 -- a bug is rare
 
     trace = neutralise_bare("".join(traceback.format_exception(error))).rstrip()
     return f"{trace}\nerror: this is a bug in isol8tasks; please report it with the lines above"
+
+
+def unwritten(error: OSError) -> OperationError:
+    """The error for output of our own that did not get where it should go."""
+    return OperationError(
+        f"the output cannot be written: {error.strerror}",
+        hint="look at where it goes: the disk may be full, or the file closed",
+    )
 
 
 def warn(text: str) -> None:
@@ -81,10 +95,10 @@ def warn(text: str) -> None:
 
 
 def say(text: str) -> None:
-    """Print on stderr; a reader who went away is no error."""
+    """Print on stderr; where that cannot be, there is nobody to tell."""
     try:
         click.echo(text, err=True)
-    except BrokenPipeError:
+    except OSError:
         _silence(sys.stderr)
 
 
@@ -105,8 +119,18 @@ def _indented(text: str) -> str:
 
 def _nearby(where: Location) -> Location:
     """The same place, relative to the current directory where it is below that."""
-    here = os.path.join(os.getcwd(), "")
+    try:
+        here = os.path.join(os.getcwd(), "")
+    except OSError:
+        return where
     return where._replace(path=where.path.removeprefix(here))
+
+
+def _flush(stream: TextIO) -> None:
+    try:
+        stream.flush()
+    except OSError:
+        _silence(stream)
 
 
 def _silence(stream: TextIO) -> None:

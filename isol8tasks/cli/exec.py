@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import IO, TYPE_CHECKING, Any, TextIO
 
 import attrs
 import click
@@ -13,10 +13,12 @@ import click
 from isol8tasks import __version__
 from isol8tasks.cli import options
 from isol8tasks.cli.run import run_options
-from isol8tasks.errors import Location, UsageError
+from isol8tasks.errors import Location, Refused, UsageError
 from isol8tasks.model.image import Image, ImageKind
 from isol8tasks.model.limits import Limits
 from isol8tasks.model.stage import Exec, Stage
+from isol8tasks.model.units import format_size
+from isol8tasks.plan.suggest import did_you_mean
 from isol8tasks.taskfile.wrong import message_and_hint
 
 if TYPE_CHECKING:
@@ -31,7 +33,12 @@ _PROGRAMS = {
     ImageKind.NODE: ("node", "main.js"),
     ImageKind.BASH: ("bash", "main.sh"),
 }
+_NAMES = ("python", "node", "bash")
 _ORDINARY = re.compile(r"\w[\w.-]*", re.ASCII)
+
+_MOST = 64 << 20
+"""Bytes of a program or of its standard input: both are held in memory."""
+_PIECE = 1 << 20
 
 
 @attrs.frozen
@@ -66,6 +73,12 @@ class Program:
 @click.option("--pids", type=int, metavar="N", help="Processes and threads; default: 256.")
 @click.option("--disk", metavar="SIZE", help="What it may write; default: 256m.")
 @click.option("--json", "as_json", is_flag=True, help="Print the JSON report instead.")
+@click.option(
+    "--raw",
+    is_flag=True,
+    help="Pass on what it prints as it is, terminal codes and CI commands too: for a file or a"
+    " program that reads it, and not for a terminal or a CI log.",
+)
 @click.option("-q", "--quiet/--no-quiet", default=None, help="No notes about this host's limits.")
 @options.place
 @options.firmness
@@ -79,6 +92,7 @@ def exec_command(
     image: str | None,
     stdin: bool,
     as_json: bool,
+    raw: bool,
     **flags: Any,
 ) -> int:
     """Run FILE, CODE or, without either or with -, the program on standard input.
@@ -94,10 +108,10 @@ def exec_command(
         image=_image(image or _language(program), **packages),
         arguments=options.posargs(ctx),
         limits=_limits(limits),
-        stdin=sys.stdin.buffer.read() if stdin else b"",
+        stdin=_bounded(sys.stdin.buffer, "standard input") if stdin else b"",
     )
     report = _run(stage, run_options(settings), quiet=settings.quiet)
-    return _show(report, as_json=as_json, quiet=settings.quiet)
+    return _show(report, as_json=as_json, raw=raw, quiet=settings.quiet)
 
 
 def _program(file: str | None, code: str | None, *, stdin: bool) -> Program:
@@ -106,14 +120,37 @@ def _program(file: str | None, code: str | None, *, stdin: bool) -> Program:
     if code is not None:
         return Program(code.encode(errors="surrogateescape"))
     if file not in (None, "-"):
-        path = Path(str(file))
-        return Program(path.read_bytes(), path.name)
+        return _program_file(Path(str(file)))
     if stdin:
         raise UsageError(
             "standard input cannot be both the program and its data",
             hint="give the program as a file or with -e CODE",
         )
-    return Program(sys.stdin.buffer.read())
+    return Program(_bounded(sys.stdin.buffer, "standard input"))
+
+
+def _program_file(path: Path) -> Program:
+    try:
+        with path.open("rb") as file:
+            return Program(_bounded(file, repr(str(path))), path.name)
+    except OSError as error:
+        raise UsageError(
+            f"the program {str(path)!r} cannot be read: {error.strerror}",
+            hint="name a file, or give the program itself with -e CODE",
+        ) from error
+
+
+def _bounded(file: IO[bytes], what: str) -> bytes:
+    """All of a file, in pieces; UsageError when it does not end in time."""
+    content = bytearray()
+    while piece := file.read(_PIECE):
+        content += piece
+        if len(content) > _MOST:
+            raise UsageError(
+                f"{what} has more than {format_size(_MOST)}",
+                hint=f"exec takes at most {format_size(_MOST)}; a stage can have larger inputs",
+            )
+    return bytes(content)
 
 
 def _language(program: Program) -> str:
@@ -162,6 +199,7 @@ def _stage(
 
 def _run(stage: Stage, run_with: RunOptions, *, quiet: bool) -> RunReport:
     from isol8tasks.app import run_ad_hoc  # noqa: PLC0415 -- not for help
+    from isol8tasks.cli.console import Watched  # noqa: PLC0415
     from isol8tasks.cli.signals import Signals  # noqa: PLC0415
     from isol8tasks.engine.cancel import CancelSource  # noqa: PLC0415
     from isol8tasks.model.events import ImageFinished, ImageProgress  # noqa: PLC0415
@@ -173,11 +211,28 @@ def _run(stage: Stage, run_with: RunOptions, *, quiet: bool) -> RunReport:
         if isinstance(event, ImageProgress | ImageFinished):
             console(event)
 
-    with Signals(cancel, console):
-        return run_ad_hoc(stage, run_with, sinks=(show_bakes,), cancel=cancel)
+    watched = Watched(show_bakes, cancel)
+    try:
+        with Signals(cancel, console):
+            report = run_ad_hoc(stage, run_with, sinks=(watched,), cancel=cancel)
+    except Refused as error:
+        raise _refused(error, stage) from error
+    watched.check()
+    return report
 
 
-def _show(report: RunReport, *, as_json: bool, quiet: bool) -> int:
+def _refused(error: Refused, stage: Stage) -> Refused:
+    """The same in the words of a command line."""
+    from isol8tasks.plan.admit import IMAGE_HINT  # noqa: PLC0415 -- not for help
+
+    if error.hint != IMAGE_HINT or stage.image.kind is not ImageKind.REFERENCE:
+        return error
+    meant = did_you_mean(stage.image.reference.partition(":")[0], _NAMES)
+    hint = "write --image python, --image node or --image bash, or use a backend that has it"
+    return Refused(error.message + meant, hint=hint)
+
+
+def _show(report: RunReport, *, as_json: bool, raw: bool, quiet: bool) -> int:
     from isol8tasks.cli.errors import report_code, say  # noqa: PLC0415 -- not for help
     from isol8tasks.report.text import one_line  # noqa: PLC0415
 
@@ -189,8 +244,8 @@ def _show(report: RunReport, *, as_json: bool, quiet: bool) -> int:
         click.echo(json.dumps(document(report, version=__version__), indent=2))
         return report_code(report)
     (result,) = report.stages
-    _pass_on(result.stdout, sys.stdout)
-    _pass_on(result.stderr, sys.stderr)
+    _pass_on(result.stdout, sys.stdout, raw=raw)
+    _pass_on(result.stderr, sys.stderr, raw=raw)
     for notice in () if quiet else report.notices:
         say(f"note: {one_line(notice)}")
     if not result.ok:
@@ -198,11 +253,10 @@ def _show(report: RunReport, *, as_json: bool, quiet: bool) -> int:
     return report_code(report)
 
 
-def _pass_on(captured: Captured, stream: TextIO) -> None:
-    """A terminal gets harmless text, a pipe what the program printed."""
+def _pass_on(captured: Captured, stream: TextIO, *, raw: bool) -> None:
     from isol8tasks.report.text import neutralise_bare  # noqa: PLC0415 -- not for help
 
-    text = neutralise_bare(captured.text) if stream.isatty() else captured.text
+    text = captured.text if raw else neutralise_bare(captured.text)
     stream.flush()
     stream.buffer.write(text.encode(errors="backslashreplace"))
     stream.flush()
@@ -210,8 +264,8 @@ def _pass_on(captured: Captured, stream: TextIO) -> None:
 
 def _outcome(result: StageResult) -> str:
     from isol8tasks.model.units import format_duration  # noqa: PLC0415 -- not for help
-    from isol8tasks.report.text import one_line  # noqa: PLC0415
+    from isol8tasks.report.blocks import why  # noqa: PLC0415
 
     verdict = result.verdict.value.replace("_", " ")
-    reason = f": {one_line(result.reason)}" if result.reason else ""
+    reason = f": {why(result)}" if result.reason else ""
     return f"{verdict} after {format_duration(result.seconds)}{reason}"

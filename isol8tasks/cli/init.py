@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TextIO
 
 import click
 
@@ -48,13 +49,22 @@ task("all", squares, largest, default=True)
 @click.argument("path", default="isol8file.py", type=click.Path(path_type=Path))
 def init_command(path: Path) -> None:
     """Write a commented task file that runs as it is; an existing file is left alone."""
+    with _opened(path) as file:
+        file.write(STARTER)
+    click.echo(f"wrote {path}; now try: isol8tasks list, isol8tasks run")
+
+
+def _opened(path: Path) -> TextIO:
     try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(STARTER)
+        return path.open("x", encoding="utf-8")
     except FileExistsError:
         raise UsageError(
             f"{str(path)!r} exists already",
             where=Location(str(path), 0),
             hint="give another path: isol8tasks init other/isol8file.py",
         ) from None
-    click.echo(f"wrote {path}; now try: isol8tasks list, isol8tasks run")
+    except OSError as error:
+        raise UsageError(
+            f"{str(path)!r} cannot be written: {error.strerror}",
+            hint="give a path in a folder that exists and that you may write to",
+        ) from None

@@ -22,9 +22,10 @@ _WORDS = {
 
 @attrs.frozen(kw_only=True)
 class Kind:
-    """One kind of value: its description, its types in TOML, its reading of text and its check."""
+    """One kind of value: its description, what to write, its types in TOML, and how it is read."""
 
     what: str
+    how: str
     types: tuple[type, ...]
     parse: Converter = str
     check: Converter
@@ -34,14 +35,17 @@ class Kind:
         try:
             parsed = self.parse(text.strip())
         except (ValueError, KeyError):
-            raise ValueError(f"{text!r} is not {self.what}") from None
+            raise self._wrong(text) from None
         return self.check(parsed)
 
     def from_value(self, value: Any) -> Any:
         """The value that TOML, or a flag that is no text, has."""
         if type(value) not in self.types:
-            raise ValueError(f"{value!r} is not {self.what}")
+            raise self._wrong(value)
         return self.check(value)
+
+    def _wrong(self, value: Any) -> ValueError:
+        return ValueError(f"{value!r} is not {self.what}: write {self.how}")
 
 
 def render(value: Any) -> str:
@@ -76,10 +80,6 @@ def _nonempty(text: str) -> str:
     return text
 
 
-def _number_or_text(text: str) -> Any:
-    return float(text) if text.replace(".", "", 1).isdigit() else text
-
-
 def _color(text: str) -> str:
     if text not in COLORS:
         raise ValueError(f"{text!r} is not a choice: write {', '.join(COLORS)}")
@@ -89,13 +89,30 @@ def _color(text: str) -> str:
 COLORS = ("auto", "always", "never")
 
 BOOLEAN = Kind(
-    what="true or false", types=(bool,), parse=lambda text: _WORDS[text.lower()], check=bool
+    what="a truth value",
+    how="true or false",
+    types=(bool,),
+    parse=lambda text: _WORDS[text.lower()],
+    check=bool,
 )
-TEXT = Kind(what="a text", types=(str,), check=_nonempty)
-PATH = Kind(what="a path", types=(str,), check=lambda text: Path(_nonempty(text)))
-COUNT = Kind(what="a whole number above zero", types=(int,), parse=int, check=parse_count)
-COLOR = Kind(what="a text", types=(str,), check=_color)
+TEXT = Kind(what="a text", how="'text'", types=(str,), check=_nonempty)
+PATH = Kind(
+    what="a path", how="'folder/name'", types=(str,), check=lambda text: Path(_nonempty(text))
+)
+COUNT = Kind(
+    what="a whole number above zero", how="1, 2, 3 …", types=(int,), parse=int, check=parse_count
+)
+COLOR = Kind(what="a choice", how=", ".join(COLORS), types=(str,), check=_color)
 DURATION = Kind(
-    what="a duration", types=(str, int, float), parse=_number_or_text, check=parse_duration
+    what="a duration",
+    how="500ms, 30s, 2m, 1h or seconds",
+    types=(str, int, float),
+    check=parse_duration,
 )
-LIMITS = Kind(what="a list of limits", types=(list, tuple), parse=_words, check=_limits)
+LIMITS = Kind(
+    what="a list of limits",
+    how="['memory', 'pids']",
+    types=(list, tuple),
+    parse=_words,
+    check=_limits,
+)

@@ -55,6 +55,16 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
 
+def _show_settings(ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:
+    """Do what `run --show-settings` does."""
+    if wanted:
+        from isol8tasks.cli import options  # noqa: PLC0415 -- not for help
+        from isol8tasks.cli.run import show_settings  # noqa: PLC0415
+
+        show_settings(options.settings({}))
+        ctx.exit()
+
+
 @click.group(
     PROGRAM,
     cls=LazyGroup,
@@ -63,6 +73,14 @@ class LazyGroup(click.Group):
     " store failure, 130 interrupted, 143 terminated.",
 )
 @click.version_option(__version__, "-V", "--version", message=f"{PROGRAM} %(version)s")
+@click.option(
+    "--show-settings",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_settings,
+    help="Show every setting and where it came from.",
+)
 def cli() -> None:
     """Make for code you do not trust.
 

@@ -104,11 +104,21 @@ def settings(flags: dict[str, Any]) -> Settings:
 
 def task_file(found: Settings) -> TaskFile:
     """Load the task file that the settings name, or the one found upwards."""
-    from pathlib import Path  # noqa: PLC0415 -- with the next one, not needed for help
+    from pathlib import Path  # noqa: PLC0415 -- with the next ones, not needed for help
 
+    from isol8tasks.errors import TaskFileError  # noqa: PLC0415
     from isol8tasks.taskfile.load import find, load  # noqa: PLC0415
 
-    return load(found.file or find(Path.cwd()))
+    if found.file is None:
+        return load(find(Path.cwd()))
+    try:
+        return load(found.file)
+    except TaskFileError as error:
+        source = dict(found.sources)["file"]
+        if source == "--file" or found.file.is_file():
+            raise
+        hint = f"{source} names it: correct the setting 'file' there"
+        raise TaskFileError(error.message, where=error.where, hint=hint) from error
 
 
 def complete_target(

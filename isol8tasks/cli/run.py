@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from isol8tasks.app import DryRun, DryStage, RunOptions
     from isol8tasks.cli.settings import Settings
+    from isol8tasks.errors import Location
+    from isol8tasks.model.image import Image
     from isol8tasks.model.result import RunReport
     from isol8tasks.plan.plan import Plan
     from isol8tasks.ports import EventSink
@@ -58,7 +60,9 @@ if TYPE_CHECKING:
 @click.option("-q", "--quiet/--no-quiet", default=None, help="Only what did not pass.")
 @click.option("-v", "--verbose/--no-verbose", default=None, help="Log every step to stderr.")
 @options.color
-@click.option("--show-settings", is_flag=True, help="Show every setting and where it came from.")
+@click.option(
+    "--show-settings", "as_table", is_flag=True, help="Show every setting and where it came from."
+)
 @click.pass_context
 def run_command(
     ctx: click.Context,
@@ -69,7 +73,7 @@ def run_command(
     keywords: str,
     skip: tuple[str, ...],
     dry_run: bool,
-    show_settings: bool,
+    as_table: bool,
     **flags: Any,
 ) -> int:
     """Run TARGETs, which are tasks and stages, and everything they require.
@@ -78,8 +82,8 @@ def run_command(
     requires it is skipped.
     """
     settings = options.settings(flags)
-    if show_settings:
-        return _show(settings)
+    if as_table:
+        return show_settings(settings)
     wanted = {"targets": targets, "tags": tags, "keywords": keywords, "skip": skip}
     plan = _plan(settings, wanted, options.posargs(ctx))
     return _dry_run(plan, settings) if dry_run else _run(plan, settings)
@@ -102,7 +106,8 @@ def run_options(settings: Settings) -> RunOptions:
     )
 
 
-def _show(settings: Settings) -> int:
+def show_settings(settings: Settings) -> int:
+    """Print every setting, its value and its source."""
     rows = list(settings.table())
     names, values = (max(len(row[column]) for row in rows) for column in (0, 1))
     for name, value, source in rows:
@@ -121,18 +126,26 @@ def _plan(settings: Settings, wanted: Mapping[str, Any], posargs: Sequence[str])
 
 def _run(plan: Plan, settings: Settings) -> int:
     from isol8tasks import app  # noqa: PLC0415 -- see run_options
-    from isol8tasks.cli.console import open_display  # noqa: PLC0415
+    from isol8tasks.cli.console import Watched, open_display  # noqa: PLC0415
     from isol8tasks.cli.errors import report_code  # noqa: PLC0415
     from isol8tasks.cli.signals import Signals  # noqa: PLC0415
     from isol8tasks.engine.cancel import CancelSource  # noqa: PLC0415
 
     _check_report(settings)
-    cancel, display = CancelSource(), open_display(settings)
-    sinks: tuple[EventSink, ...] = (*_log(settings), display)
+    cancel, display = CancelSource(), open_display(settings, _places(plan))
+    shown: tuple[EventSink, ...] = (*_log(settings), display)
+    sinks = tuple(Watched(sink, cancel) for sink in shown)
     with closing(display), Signals(cancel, display):
         report = app.run(plan, run_options(settings), sinks=sinks, cancel=cancel)
     _write_report(report, settings)
+    for sink in sinks:
+        sink.check()
     return report_code(report)
+
+
+def _places(plan: Plan) -> dict[Image, Location]:
+    """Where the first stage of each image was declared."""
+    return {stage.image: stage.declared_at for stage in reversed(plan.stages)}
 
 
 def _log(settings: Settings) -> tuple[EventSink, ...]:
@@ -146,10 +159,10 @@ def _log(settings: Settings) -> tuple[EventSink, ...]:
 
 def _check_report(settings: Settings) -> None:
     """Find out before a long run, not after it, that its report has no place."""
-    if settings.report and not settings.report.parent.is_dir():
-        from isol8tasks.report.jsonreport import unwritable  # noqa: PLC0415
+    if settings.report:
+        from isol8tasks.report.jsonreport import check_place  # noqa: PLC0415
 
-        raise unwritable(settings.report, "its folder does not exist")
+        check_place(settings.report)
 
 
 def _write_report(report: RunReport, settings: Settings) -> None:

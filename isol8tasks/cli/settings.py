@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from isol8tasks.cli import kinds
-from isol8tasks.errors import Location, SettingsError
+from isol8tasks.errors import Location, SettingsError, UsageError
 from isol8tasks.plan.suggest import did_you_mean, nearest
 from isol8tasks.taskfile.wrong import message_and_hint
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 PREFIX = "ISOL8TASKS_"
 FILE_NAMES = ("isol8tasks.toml", "pyproject.toml")
+
+_HEADER = re.compile(r"\s*\[\s*tool\.isol8tasks\s*\]")
+_AT_LINE = re.compile(r"\(at line (\d+),")
 
 
 @attrs.frozen(kw_only=True)
@@ -128,8 +132,8 @@ def _from_file(folder: Path) -> _Found:
 
 def _checked(table: Mapping[str, Any], path: Path) -> _Found:
     found: _Found = {}
-    where = Location(str(path), 0)
     for name, value in table.items():
+        where = Location(str(path), _line(path, name))
         if name not in KINDS:
             message = f"{name!r} is not a setting{did_you_mean(name, KINDS)}"
             raise SettingsError(message, where=where, hint=f"there are: {', '.join(KINDS)}")
@@ -155,6 +159,15 @@ def _converted(
     return folder / converted.expanduser() if isinstance(converted, Path) else converted
 
 
+def _line(path: Path, name: str) -> int:
+    """The line that gives a setting, as well as it can be told from the text; 0 if not."""
+    lines = path.read_text("utf-8").split("\n")
+    header = next((n for n, line in enumerate(lines) if _HEADER.match(line)), 0)
+    key = re.compile(rf"\s*([\w.]*isol8tasks\.)?[\"']?{re.escape(name)}[\"']?\s*=")
+    found = (n for n, line in enumerate(lines, 1) if n > header and key.match(line))
+    return next(found, 0)
+
+
 def _table(path: Path) -> Mapping[str, Any] | None:
     """The settings in a file, None if it has none."""
     try:
@@ -167,7 +180,11 @@ def _table(path: Path) -> Mapping[str, Any] | None:
     else:
         table = _parsed(content, path)
     if table is not None and not isinstance(table, dict):
-        raise SettingsError("tool.isol8tasks is not a table", where=Location(str(path), 0))
+        raise SettingsError(
+            "tool.isol8tasks is not a table",
+            where=Location(str(path), 0),
+            hint="write [tool.isol8tasks] on a line of its own, and below it: jobs = 2",
+        )
     return table
 
 
@@ -177,10 +194,20 @@ def _parsed(content: bytes, path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(content.decode())
     except ValueError as error:
-        where = Location(str(path), 0)
-        raise SettingsError(f"this is not valid TOML: {error}", where=where) from None
+        line = _AT_LINE.search(str(error))
+        where = Location(str(path), int(line[1]) if line else 0)
+        raise SettingsError(
+            f"this is not valid TOML: {error}", where=where, hint="correct the line"
+        ) from None
 
 
 def current(flags: Mapping[str, Any]) -> Settings:
-    """Settings of this process, in its current directory."""
-    return resolve(flags, os.environ, Path.cwd())
+    """Settings of this process, in its current directory; UsageError when that is gone."""
+    try:
+        folder = Path.cwd()
+    except OSError as error:
+        raise UsageError(
+            f"the current directory cannot be used: {error.strerror}",
+            hint="go to a folder that exists: cd",
+        ) from error
+    return resolve(flags, os.environ, folder)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from isol8tasks.cli.console import Display
     from isol8tasks.engine.cancel import CancelSource
 
+_STOPPING = "stopping; press Ctrl-C again to stop at once"
+
 _MEANING = {
     signal.SIGINT: (StopReason.INTERRUPTED, INTERRUPTED),
     signal.SIGTERM: (StopReason.TERMINATED, TERMINATED),
@@ -70,11 +72,9 @@ class Signals:
             self._display.abandon()
             os._exit(code)
         self._heard = True
-        threading.Thread(target=self._stop, args=(reason,), daemon=True).start()
-
-    def _stop(self, reason: StopReason) -> None:
-        self._cancel.cancel(reason)  # first: a display that nobody reads may block
-        self._display.note("stopping; press Ctrl-C again to stop at once")
+        # Apart, for each may block: a display that nobody reads, and what is slow to stop.
+        threading.Thread(target=self._display.note, args=(_STOPPING,), daemon=True).start()
+        threading.Thread(target=self._cancel.cancel, args=(reason,), daemon=True).start()
 
 
 def _nothing(_number: int, _frame: FrameType | None) -> None:

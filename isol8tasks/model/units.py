@@ -6,7 +6,7 @@ import math
 import re
 from typing import NamedTuple
 
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _BYTES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
@@ -38,10 +38,10 @@ _CPUS = _Quantity("a number of cpus", "0.5, 1, 2 …", _KERNEL_MAX)
 
 
 def parse_duration(value: str | float) -> float:
-    """Seconds from `500ms`, `30s`, `2m`, `1h` or a number of seconds; ValueError otherwise."""
+    """Seconds from `500ms`, `30s`, `2m`, `1h` or a number, also as text; ValueError otherwise."""
     number: object = value
     if isinstance(value, str):
-        match = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,15})?)(ms|s|m|h)", value)
+        match = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,15})?)(ms|s|m|h|)", value)
         if not match:
             raise _DURATION.malformed(value)
         number = float(match[1]) * _SECONDS[match[2]]

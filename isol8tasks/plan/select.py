@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from isol8tasks.errors import PlanError
 from isol8tasks.plan.index import SEE_LIST, Index
 from isol8tasks.plan.keywords import parse_keywords
+from isol8tasks.plan.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +37,7 @@ def select(
     wanted -= set(index.expand(skip))
     wanted &= _tagged(index, tags) & _named(index, keywords)
     if not wanted:
-        raise PlanError("nothing is selected", hint=SEE_LIST)
+        raise _nothing(index, tags, keywords, skip)
     return tuple(name for name in index.stages if name in wanted)
 
 
@@ -56,3 +57,19 @@ def _named(index: Index, keywords: str) -> set[str]:
         return set(index.stages)
     parsed = parse_keywords(keywords)
     return {name for name, stage in index.stages.items() if parsed.match((name, *stage.tags))}
+
+
+def _nothing(index: Index, tags: Sequence[str], keywords: str, skip: Sequence[str]) -> PlanError:
+    """The error for a selection that has no stage, with what narrowed it down."""
+    known = dict.fromkeys(tag for stage in index.stages.values() for tag in stage.tags)
+    for tag in tags:
+        if tag not in known:
+            hint = f"there are the tags {', '.join(known)}" if known else SEE_LIST
+            guess = did_you_mean(tag, known)
+            return PlanError(f"no stage has the tag '{tag}'{guess}", hint=hint)
+    tagged = " or ".join(f"'{tag}'" for tag in tags)
+    conditions = [f"has the tag {tagged}"] if tags else []
+    conditions += [f"matches '{keywords}'"] if keywords else []
+    conditions += [f"is left by --skip {' '.join(skip)}"] if skip else []
+    which = f": no stage {' and '.join(conditions)}" if conditions else ""
+    return PlanError(f"nothing is selected{which}", hint=SEE_LIST)

@@ -19,13 +19,14 @@ from isol8tasks.model.events import (
     StagePhase,
     StageStarted,
 )
-from isol8tasks.model.result import Captured, RunReport, StageResult, StopReason, Verdict
+from isol8tasks.model.result import Captured, Phase, RunReport, StageResult, StopReason, Verdict
 from isol8tasks.model.units import format_duration
 from isol8tasks.report.text import neutralise, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
+    from isol8tasks.errors import Location
     from isol8tasks.model.image import Image
 
 BAR = "  │ "
@@ -33,6 +34,10 @@ BAR = "  │ "
 
 _LOG_LINES = 20
 _LONG = 100
+_FIRST, _LAST_LINES = 20, 200
+_LONGEST_LINE = 4096
+_SAID = 40
+"""Characters at the end of an error by which it is recognised in a log."""
 
 _STOPPED = {
     StopReason.INTERRUPTED: "interrupted",
@@ -54,10 +59,16 @@ Line = tuple[Span, ...]
 
 
 class Story:
-    """Turns events into the lines that they are worth; with `quiet` only what did not pass."""
+    """Turns events into the lines that they are worth; with `quiet` only what did not pass.
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    `places` are where the images were declared.
+    """
+
+    def __init__(
+        self, *, quiet: bool = False, places: Mapping[Image, Location] | None = None
+    ) -> None:
         self._quiet = quiet
+        self._places = places or {}
         self._notices: dict[str, None] = {}
         self._baking: dict[Image, deque[str]] = {}
 
@@ -86,7 +97,8 @@ class Story:
             case RunStarted():
                 return run_header(event)
             case ImageFinished(image=image):
-                return baked(event, log=self._baking.pop(image, ()))
+                log = self._baking.pop(image, ())
+                return baked(event, log=log, place=self._places.get(image))
             case ImageProgress(image=image, line=line):
                 begins = image not in self._baking
                 self._baking.setdefault(image, deque(maxlen=_LOG_LINES)).append(line)
@@ -108,16 +120,29 @@ def baking(image: Image) -> Iterator[Line]:
     yield (Span(f"… baking {one_line(str(image))}", "dim"),)
 
 
-def baked(event: ImageFinished, *, log: Iterable[str] = ()) -> Iterator[Line]:
+def baked(
+    event: ImageFinished, *, log: Iterable[str] = (), place: Location | None = None
+) -> Iterator[Line]:
     """A bake has ended; the end of its log when it failed, nothing for an image that was there."""
     name = one_line(str(event.image))
     if event.error:
         yield (Span("✗", "bad"), Span(f" image {name}"))
-        yield from _output("\n".join((*log, event.error)))
+        if place:
+            yield (Span(f"  --> {one_line(str(place))}", "dim"),)
+        lines = [*log]
+        if not _says(lines, event.error):
+            lines.append(event.error)
+        yield from _output("\n".join(lines).split("\n"))
         if event.hint:
             yield (Span(f"  hint: {one_line(event.hint)}", "dim"),)
     elif event.baked:
         yield (Span(f"✓ baked {name} in {format_duration(event.seconds)}", "dim"),)
+
+
+def _says(log: Iterable[str], error: str) -> bool:
+    """Whether a tool's log ends in the error, which is the tool's own reason in one line then."""
+    said, end = (" ".join(text.split()) for text in (" ".join(log), error.rstrip("…")))
+    return end.rpartition(": ")[2][-_SAID:] in said
 
 
 def stage_block(result: StageResult) -> Iterator[Line]:
@@ -128,7 +153,7 @@ def stage_block(result: StageResult) -> Iterator[Line]:
     both = bool(result.stdout.text and result.stderr.text)
     for label, captured in (("stdout", result.stdout), ("stderr", result.stderr)):
         if captured.text:
-            yield from _stream(label if both else "", captured)
+            yield from _stream(label if both else "", captured, result.log)
 
 
 def summary(report: RunReport, notices: Iterable[str], *, quiet: bool = False) -> Iterator[Line]:
@@ -183,24 +208,51 @@ def _label(result: StageResult) -> str:
     return label
 
 
+def why(result: StageResult) -> str:
+    """The reason in one line; that of a bad image stands in the block of the image."""
+    if result.verdict is Verdict.ERROR and result.phase is Phase.IMAGE:
+        return "its image could not be prepared"
+    return one_line(result.reason)
+
+
 def _reason(result: StageResult) -> str:
-    reason = one_line(result.reason)
+    reason = why(result)
     if result.attempts > 1:
         reason += f"{', ' if reason else ''}{result.attempts} attempts"
     return reason
 
 
-def _stream(label: str, captured: Captured) -> Iterator[Line]:
+def _stream(label: str, captured: Captured, log: str | None) -> Iterator[Line]:
     if label:
         yield (Span(f"  {label}:", "dim"),)
-    yield from _output(captured.text)
+    lines = captured.text.rstrip("\n").split("\n")
+    first, last = lines, list[str]()
+    left_out = len(lines) - _FIRST - _LAST_LINES
+    if left_out > 1:
+        first, last = lines[:_FIRST], lines[-_LAST_LINES:]
+    yield from _output(first)
+    if last:
+        count = f"{'more than ' if captured.truncated else ''}{left_out}"
+        yield (Span(f"  … {count} lines are left out here{_whole(log)}", "dim"),)
+        yield from _output(last)
     if captured.truncated:
-        yield (Span(f"  shortened: {captured.size} bytes were printed", "dim"),)
+        shown = sum(len(line[:_LONGEST_LINE].encode(errors="replace")) + 1 for line in first + last)
+        text = f"  shortened: {shown} of {captured.size} bytes are shown{_whole(log)}"
+        yield (Span(text, "dim"),)
 
 
-def _output(text: str) -> Iterator[Line]:
-    for line in neutralise(text).rstrip("\n").split("\n"):
+def _whole(log: str | None) -> str:
+    return f"; everything is in {one_line(log)}" if log else ""
+
+
+def _output(lines: Iterable[str]) -> Iterator[Line]:
+    for line in neutralise("\n".join(map(_cut, lines))).split("\n"):
         yield (Span(BAR, "dim"), Span(line))
+
+
+def _cut(line: str) -> str:
+    more = len(line) - _LONGEST_LINE
+    return f"{line[:_LONGEST_LINE]}[… {more} more characters …]" if more > 0 else line
 
 
 def _total(report: RunReport) -> Line:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from typing import TYPE_CHECKING, Any
@@ -41,11 +42,28 @@ def write(report: RunReport, path: Path, *, version: str) -> None:
     try:
         _write(path.resolve(), text)
     except OSError as error:
-        raise unwritable(path, error.strerror or str(error)) from error
+        raise _unwritable(path, error.strerror or str(error)) from error
 
 
-def unwritable(path: Path, why: str) -> StoreError:
-    """The error for a report that has no place."""
+def check_place(path: Path) -> None:
+    """StoreError where `write` would fail: no folder, no permission, or a folder of that name."""
+    try:
+        place = path.resolve()
+        if place.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
+        if not place.parent.is_dir():
+            raise FileNotFoundError(errno.ENOENT, "its folder does not exist")
+        if not _is_special(place):
+            partial = _partial(place)
+            partial.touch()
+            partial.unlink()
+        elif not os.access(place, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise _unwritable(path, error.strerror or str(error)) from error
+
+
+def _unwritable(path: Path, why: str) -> StoreError:
     return StoreError(
         f"the report {str(path)!r} cannot be written: {why}",
         hint="give --report a file in a folder that exists and that you may write to",
@@ -64,12 +82,21 @@ def _stage(result: StageResult, fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _write(path: Path, text: str) -> None:
-    if path.exists() and not path.is_file():
-        path.write_text(text, encoding="utf-8")  # a device or a pipe must stay what it is
+    if _is_special(path):
+        path.write_text(text, encoding="utf-8")
         return
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial = _partial(path)
     try:
         partial.write_text(text, encoding="utf-8")
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _is_special(path: Path) -> bool:
+    """A device or a pipe, which must stay what it is."""
+    return path.exists() and not path.is_file()
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}")

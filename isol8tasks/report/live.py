@@ -29,8 +29,9 @@ from isol8tasks.report.blocks import Line, Story, note
 from isol8tasks.report.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
+    from isol8tasks.errors import Location
     from isol8tasks.model.image import Image
 
 _STYLES = {"good": "green", "bad": "red", "warn": "yellow", "dim": "dim", "bold": "bold"}
@@ -104,9 +105,16 @@ class _Progress:
 class LiveConsole:
     """The same blocks as `Plain`, above a display that is gone when the run ends."""
 
-    def __init__(self, stream: TextIO, *, color: bool = True, quiet: bool = False) -> None:
+    def __init__(
+        self,
+        stream: TextIO,
+        *,
+        color: bool = True,
+        quiet: bool = False,
+        places: Mapping[Image, Location] | None = None,
+    ) -> None:
         self._stream = stream
-        self._story = Story(quiet=quiet)
+        self._story = Story(quiet=quiet, places=places)
         self._progress = _Progress()
         self._console = Console(
             file=stream,

@@ -7,22 +7,36 @@ from typing import TYPE_CHECKING, TextIO
 from isol8tasks.report.blocks import Line, Span, Story, note
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
+    from isol8tasks.errors import Location
     from isol8tasks.model.events import Event
+    from isol8tasks.model.image import Image
 
 _ANSI = {"good": "32", "bad": "31", "warn": "33", "dim": "2", "bold": "1"}
 _ASCII = str.maketrans({"│": "|", "✓": "+", "✗": "x", "·": "-", "…": "..."})
 
 
+def is_unicode(stream: TextIO) -> bool:
+    """Whether the stream takes more than ASCII."""
+    return (stream.encoding or "").lower().startswith("utf")
+
+
 class Plain:
     """Prints a block per finished stage and a summary. A reader who goes away is no error."""
 
-    def __init__(self, stream: TextIO, *, color: bool = False, quiet: bool = False) -> None:
+    def __init__(
+        self,
+        stream: TextIO,
+        *,
+        color: bool = False,
+        quiet: bool = False,
+        places: Mapping[Image, Location] | None = None,
+    ) -> None:
         self._stream = stream
         self._color = color
-        self._story = Story(quiet=quiet)
-        self._ascii = not (stream.encoding or "").lower().startswith("utf")
+        self._story = Story(quiet=quiet, places=places)
+        self._ascii = not is_unicode(stream)
         self._gone = False
 
     def __call__(self, event: Event) -> None:
@@ -49,6 +63,9 @@ class Plain:
             self._stream.flush()
         except BrokenPipeError:
             self._gone = True
+        except OSError:
+            self._gone = True
+            raise
 
     def _render(self, line: Line) -> str:
         text = "".join(map(self._paint, line)).rstrip(" ")

@@ -41,9 +41,17 @@ def name(value: object) -> str:
 def image(value: object) -> Image:
     """An image."""
     if not isinstance(value, Image):
-        hint = f"Image({value!r})" if isinstance(value, str) else "Image.python()"
+        hint = _image(value) if isinstance(value, str) else "Image.python()"
         raise Wrong(f"{described(value)} is not an Image", f"write image={hint}")
     return value
+
+
+def _image(reference: str) -> str:
+    """What to write for the image that a text names."""
+    name, _, version = reference.partition(":")
+    if name in {"python", "node"}:
+        return f"Image.{name}({version!r})" if version else f"Image.{name}()"
+    return "Image.bash()" if reference in {"bash", "sh"} else f"Image({reference!r})"
 
 
 def network(value: object) -> Network:

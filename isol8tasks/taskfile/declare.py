@@ -184,8 +184,9 @@ def _check_words(
     extra: tuple[object, ...], words: Mapping[str, object], known: type, needed: tuple[str, ...]
 ) -> None:
     if extra:
-        hint = f"write every value with its word, as in {needed[-1]}={_EXAMPLES[needed[-1]]}"
-        raise Wrong(f"takes no {described(extra[0])} without a word", hint)
+        word = "image" if isinstance(extra[0], Image) else needed[-1]
+        hint = f"write every value with its word, as in {word}={_EXAMPLES[word]}"
+        raise Wrong(f"was given {described(extra[0])} without its word", hint)
     _check_unknown(words, tuple(known.__annotations__))
     for word in needed:
         if words.get(word) is None:

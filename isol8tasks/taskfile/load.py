@@ -33,6 +33,13 @@ def find(start: Path) -> Path:
         path = candidate / FILE_NAME
         if os.path.isfile(path):
             return path
+        if os.path.lexists(path):
+            what = "a link that leads nowhere" if not path.exists() else "not a file"
+            raise TaskFileError(
+                f"{FILE_NAME} is {what}",
+                where=Location(shown(str(path)), 0),
+                hint="put a task file in its place, or name another one with --file",
+            )
     raise TaskFileError(f"no {FILE_NAME} in '{folder}' or above it", hint=_INIT)
 
 

@@ -171,8 +171,9 @@ def _program(function: FunctionType, node: FunctionNode, source: SourceFile) -> 
         lines[node.lineno - 2] = "if True:"
     if function.__code__.co_flags & annotations.compiler_flag:
         lines[0] = _FUTURE
-    call = f"import sys as _sys; _sys.path[0] = ''; del _sys; {function.__name__}()"
-    return "\n".join([*lines, f"if __name__ == '__main__': {call}", ""])
+    path = "import sys as _sys; _sys.path[0] = ''; del _sys"
+    call = f"{function.__name__}()"  # on a line of its own, for tracebacks show it
+    return "\n".join([*lines, "if __name__ == '__main__':", f"    {path}", f"    {call}", ""])
 
 
 def _blank(lines: list[str], node: ast.expr) -> None:

@@ -111,7 +111,10 @@ def test_a_wrong_setting(isol8tasks: Program, project: Callable[[str], Path]) ->
     assert (ran.code, ran.stdout, ran.stderr) == (
         2,
         "",
-        "error: jobs: 'many' is not a whole number above zero\n  --> pyproject.toml\n",
+        (
+            "error: jobs: 'many' is not a whole number above zero\n  --> pyproject.toml:2\n"
+            "  hint: write 1, 2, 3 …\n"
+        ),
     )
 
 
@@ -140,8 +143,49 @@ def test_init_writes_a_task_file_that_loads_and_never_overwrites(
 def test_init_without_a_place(isol8tasks: Program) -> None:
     ran = isol8tasks("init", "missing/isol8file.py")
     assert (ran.code, ran.stderr) == (
-        3,
-        "error: missing/isol8file.py: No such file or directory\n",
+        2,
+        (
+            "error: 'missing/isol8file.py' cannot be written: No such file or directory\n"
+            "  hint: give a path in a folder that exists and that you may write to\n"
+        ),
+    )
+
+
+def test_a_task_file_that_a_setting_names_in_vain(isol8tasks: Program, folder: Path) -> None:
+    (folder / "pyproject.toml").write_text("[tool.isol8tasks]\nfile = 'tasks.py'\n")
+    ran = isol8tasks("list")
+    assert (ran.code, ran.stdout, ran.stderr) == (
+        2,
+        "",
+        (
+            "error: there is no such task file\n  --> tasks.py\n"
+            f"  hint: {folder}/pyproject.toml names it: correct the setting 'file' there\n"
+        ),
+    )
+    named = isol8tasks("list", "--file", "other.py")
+    assert named.stderr.endswith("  hint: run 'isol8tasks init' to write a first one\n")
+
+
+def test_settings_can_be_asked_for_without_a_command(isol8tasks: Program) -> None:
+    ran, same = isol8tasks("--show-settings"), isol8tasks("run", "--show-settings")
+    assert (ran.code, ran.stdout, ran.stderr) == (0, same.stdout, "")
+
+
+def test_the_help_of_completion_has_a_line_for_each_shell(isol8tasks: Program) -> None:
+    lines = isol8tasks("completion", "--help").stdout.splitlines()
+    first = [line.split()[0] for line in lines if " isol8tasks completion " in line]
+    assert first == ["Usage:", "bash:", "zsh:", "fish:"]
+    assert not any("\\b" in line for line in lines)
+
+
+def test_completion_of_no_shell(isol8tasks: Program) -> None:
+    ran = isol8tasks("completion")
+    assert (ran.code, ran.stderr) == (
+        2,
+        (
+            "error: Missing argument '{bash|zsh|fish}'. Choose from: bash, zsh, fish\n"
+            "  hint: see isol8tasks completion --help\n"
+        ),
     )
 
 

@@ -46,14 +46,43 @@ def test_what_it_prints(
     assert sorted(os.listdir(folder)) == before
 
 
-def test_its_streams_stay_apart_and_raw_in_a_pipe(isol8tasks: Program) -> None:
+def test_its_streams_stay_apart_and_harmless_unless_raw(isol8tasks: Program) -> None:
     code = r"import sys; print('\x1b[1m::o'); print('::e', file=sys.stderr); sys.exit(7)"
+    end = "failed after TIME: exit code 7\n"
     ran = isol8tasks("exec", "-e", code)
-    assert (ran.stdout, ran.err, ran.code) == (
-        "\x1b[1m::o\n",
-        "::e\nfailed after TIME: exit code 7\n",
-        1,
+    assert (ran.stdout, ran.err, ran.code) == ("\\x1b[1m::o\n", f"\\::e\n{end}", 1)
+    ran = isol8tasks("exec", "--raw", "-e", code)
+    assert (ran.stdout, ran.err, ran.code) == ("\x1b[1m::o\n", f"::e\n{end}", 1)
+
+
+TOO_LARGE = [
+    (("-i", "-e", "1"), "standard input"),
+    (("-",), "standard input"),
+    (("/dev/zero",), "'/dev/zero'"),
+]
+
+
+@pytest.mark.parametrize(("words", "what"), TOO_LARGE)
+def test_it_does_not_read_without_end(isol8tasks: Program, words: Sequence[str], what: str) -> None:
+    process = isol8tasks.start("exec", *words)
+    stdout, stderr = process.communicate(b"x" * ((64 << 20) + 1), timeout=60)
+    assert (process.returncode, stdout) == (2, b"")
+    assert stderr.decode() == (
+        f"error: {what} has more than 64m\n"
+        "  hint: exec takes at most 64m; a stage can have larger inputs\n"
     )
+
+
+def test_seconds_are_a_time(isol8tasks: Program) -> None:
+    ran = isol8tasks("exec", "--timeout", "90", "--bake-timeout", "60", "-e", "print(1)")
+    assert (ran.stdout, ran.code) == ("1\n", 0)
+
+
+def test_an_image_that_cannot_be_had_is_said_once(isol8tasks: Program) -> None:
+    ran = isol8tasks("exec", "--image", "python:3.99", "-e", "1")
+    assert (ran.stdout, ran.code) == ("", 3)
+    assert ran.stderr.count("there is no CPython 3.99 on this host") == 1
+    assert ran.err.endswith("error after TIME: its image could not be prepared\n")
 
 
 def test_it_has_a_time_limit(isol8tasks: Program) -> None:
@@ -80,7 +109,20 @@ WRONG = {
         "error: there are two programs\n  hint: give either a file or -e CODE\n",
         2,
     ),
-    ("missing.py",): ("error: missing.py: No such file or directory\n", 3),
+    ("missing.py",): (
+        (
+            "error: the program 'missing.py' cannot be read: No such file or directory\n"
+            "  hint: name a file, or give the program itself with -e CODE\n"
+        ),
+        2,
+    ),
+    (".",): (
+        (
+            "error: the program '.' cannot be read: Is a directory\n"
+            "  hint: name a file, or give the program itself with -e CODE\n"
+        ),
+        2,
+    ),
     ("-i",): (
         (
             "error: standard input cannot be both the program and its data\n"
@@ -98,10 +140,10 @@ WRONG = {
     ),
     ("-e", "1", "--image", "pyhton"): (
         (
-            "error: bubblewrap cannot supply the image 'pyhton' of 'exec'\n"
-            "  --> the command line\n"
-            "  hint: use Image.python(), Image.node() or Image.bash(), "
-            "or a backend that has such images\n"
+            "error: bubblewrap cannot supply the image 'pyhton' of 'exec'; "
+            "did you mean 'python'?\n"
+            "  hint: write --image python, --image node or --image bash, "
+            "or use a backend that has it\n"
         ),
         2,
     ),

@@ -159,7 +159,7 @@ MISTAKES = {
         (
             "error: stage 'a': image: 'python' is not an Image\n"
             "  --> isol8file.py:2\n"
-            "  hint: write image=Image('python')\n"
+            "  hint: write image=Image.python()\n"
         ),
     ),
     "a bad name": (

@@ -226,17 +226,59 @@ def test_report(isol8tasks: Program, project: Callable[[str], Path]) -> None:
     assert (folder / stages["fails"]["log"] / "stdout.log").read_text() == "out\n"
 
 
+@pytest.mark.parametrize(
+    ("place", "why"), [("missing/r.json", "its folder does not exist"), ("src", "it is a folder")]
+)
 def test_a_report_without_a_place_stops_the_run_before_it_starts(
-    isol8tasks: Program, project: Callable[[str], Path]
+    isol8tasks: Program, project: Callable[[str], Path], place: str, why: str
 ) -> None:
     folder = project("verdicts")
-    ran = isol8tasks("run", "--report", "missing/r.json")
+    (folder / "src").mkdir()
+    ran = isol8tasks("run", "--report", place)
     assert (ran.out, ran.code) == ("", 3)
     assert ran.err == (
-        f"error: the report '{folder}/missing/r.json' cannot be written: "
-        "its folder does not exist\n"
+        f"error: the report '{folder}/{place}' cannot be written: {why}\n"
         "  hint: give --report a file in a folder that exists and that you may write to\n"
     )
+
+
+def test_an_image_that_cannot_be_had_is_explained_once(isol8tasks: Program, folder: Path) -> None:
+    (folder / "isol8file.py").write_text(
+        "from isol8tasks import Image, stage\n"
+        "stage('a', image=Image.python().file('no', '/opt/x'), run='true', inputs=[])\n"
+        "stage('b', image=Image.python().file('no', '/opt/x'), run='true', inputs=[])\n"
+    )
+    ran = isol8tasks("run", "-j1")
+    assert (ran.out, ran.code) == (
+        FIRST.format("2 stages")
+        + f"""\
+✗ image python + file(no, /opt/x)
+  --> isol8file.py:2
+  │ Image.file(): {folder}/no cannot be read: No such file or directory
+  hint: its path is relative to the folder of the task file
+✗ a  error  its image could not be prepared
+✗ b  error  its image could not be prepared
+
+✗ a  error  its image could not be prepared
+✗ b  error  its image could not be prepared
+2 error in TIME (bubblewrap)
+""",
+        3,
+    )
+
+
+def test_much_output_does_not_flood_the_console(isol8tasks: Program, folder: Path) -> None:
+    (folder / "isol8file.py").write_text(
+        "from isol8tasks import Image, stage\n"
+        "stage('a', image=Image.bash(), run='seq 500000; exit 1', inputs=[])\n"
+    )
+    ran = isol8tasks("run", "-q", "-j1")
+    lines = ran.out.splitlines()
+    assert len(lines) < 230
+    assert lines[2] == "  │ 1"
+    assert " lines are left out here; everything is in .isol8tasks/a" in lines[22]
+    assert "  │ 500000" in lines
+    assert (folder / ".isol8tasks/a/stdout.log").read_text().count("\n") == 500_000
 
 
 def test_verbose_logs_to_stderr(isol8tasks: Program, project: Callable[[str], Path]) -> None:
@@ -279,6 +321,17 @@ REFUSED = {
     ),
     ("run", "-j", "0"): (
         "error: --jobs: 0 is not a whole number above zero\n  hint: write 1, 2, 3 …\n",
+        2,
+    ),
+    ("run", "-j", "abc"): (
+        "error: --jobs: 'abc' is not a whole number above zero\n  hint: write 1, 2, 3 …\n",
+        2,
+    ),
+    ("run", "-t", "quik"): (
+        (
+            "error: no stage has the tag 'quik'\n"
+            "  hint: run 'isol8tasks list' to see what is declared\n"
+        ),
         2,
     ),
     ("run", "--backend", "magic"): (

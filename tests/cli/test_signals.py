@@ -7,13 +7,13 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tests.cli.conftest import Program
 
@@ -25,6 +25,14 @@ def wait_for_output(folder: Path, stage: str) -> None:
     deadline = time.monotonic() + 20
     while not any(folder.glob(f".isol8tasks/.staging/*/{stage}-*/*.log")):
         assert time.monotonic() < deadline, f"{stage} never printed anything"
+        time.sleep(0.02)
+
+
+def wait_for_child(pid: int) -> None:
+    """Wait until a command has started a sandbox; it listens to signals by then."""
+    deadline = time.monotonic() + 20
+    while not any(file.read_text() for file in Path(f"/proc/{pid}/task").glob("*/children")):
+        assert time.monotonic() < deadline, "it never started a sandbox"
         time.sleep(0.02)
 
 
@@ -55,7 +63,7 @@ def test_a_run_that_is_stopped_reports_what_there_is(
 @pytest.mark.bubblewrap
 def test_exec_can_be_stopped(isol8tasks: Program) -> None:
     process = isol8tasks.start("exec", "-q", "--image=bash", "-e", "sleep 60")
-    time.sleep(1)
+    wait_for_child(process.pid)
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=10)
     assert (stdout, process.returncode) == (b"", 130)

@@ -53,6 +53,17 @@ TEXTS = [
         FileNotFoundError(errno.ENOENT, "No such file or directory", "main.py"),
         "error: main.py: No such file or directory",
     ),
+    (
+        OSError(errno.ENOSPC, "No space left on device"),
+        (
+            "error: the output cannot be written: No space left on device\n"
+            "  hint: look at where it goes: the disk may be full, or the file closed"
+        ),
+    ),
+    (
+        click.UsageError("missing\n\tone,\n\ttwo"),
+        "error: missing one, two\n  hint: see isol8tasks --help",
+    ),
     (click.UsageError("bad option"), "error: bad option\n  hint: see isol8tasks --help"),
 ]
 

@@ -117,7 +117,7 @@ def test_a_list_is_replaced_as_a_whole(tmp_path: Path) -> None:
 WRONG_TEXT = [
     ("jobs", "many", "'many' is not a whole number above zero"),
     ("jobs", "0", "0 is not a whole number above zero"),
-    ("fail_fast", "maybe", "'maybe' is not true or false"),
+    ("fail_fast", "maybe", "'maybe' is not a truth value"),
     ("color", "blue", "'blue' is not a choice"),
     ("bake_timeout", "soon", "'soon' is not a duration"),
     ("allow_unenforced", "memry", "'memry' is not a limit"),
@@ -126,7 +126,7 @@ WRONG_TOML = [
     ("jobs = true", "jobs: True is not a whole number above zero"),
     ('jobs = "4"', "jobs: '4' is not a whole number above zero"),
     ("jobs = -1", "jobs: -1 is not a whole number above zero"),
-    ("fail_fast = 1", "fail_fast: 1 is not true or false"),
+    ("fail_fast = 1", "fail_fast: 1 is not a truth value"),
     ('allow_unenforced = "memory"', "allow_unenforced: 'memory' is not a list of limits"),
     ("allow_unenforced = [1]", "allow_unenforced: 1 is not a limit"),
     ('backend = ""', "backend: an empty text means nothing here"),
@@ -159,7 +159,25 @@ def test_a_wrong_value_in_a_file(tmp_path: Path, line: str, message: str) -> Non
     with pytest.raises(SettingsError) as caught:
         given(tmp_path, toml=line)
     assert caught.value.message.startswith(message)
-    assert str(caught.value.where) == str(tmp_path / "isol8tasks.toml")
+    assert caught.value.where == (str(tmp_path / "isol8tasks.toml"), 1)
+    assert caught.value.hint.startswith("write ") or "empty" in message
+
+
+PLACES = [
+    ("[tool.other]\njobs = 1\n[tool.isol8tasks]\nquiet = true\njobs = 'x'\n", 5),
+    ("[tool.isol8tasks]\n'jobs' = 'x'\n", 2),
+    ("tool.isol8tasks.jobs = 'x'\n", 1),
+    ("[tool]\nisol8tasks.jobs = 'x'\n", 2),
+    ("tool = {isol8tasks = {jobs = 'x'}}\n", 0),
+]
+
+
+@pytest.mark.parametrize(("text", "line"), PLACES)
+def test_a_wrong_value_has_its_line(tmp_path: Path, text: str, line: int) -> None:
+    with pytest.raises(SettingsError) as caught:
+        given(tmp_path, pyproject=text)
+    assert caught.value.where == (str(tmp_path / "pyproject.toml"), line)
+    assert caught.value.hint == "write 1, 2, 3 …"
 
 
 def test_an_unknown_name_in_a_file(tmp_path: Path) -> None:
@@ -179,7 +197,7 @@ def test_an_unknown_variable_is_only_warned_about(tmp_path: Path) -> None:
 
 BROKEN = [
     ("isol8tasks.toml", "jobs =", "this is not valid TOML: Invalid value (at end of document)"),
-    ("pyproject.toml", "[tool.isol8tasks", "this is not valid TOML: "),
+    ("pyproject.toml", "\n[tool.isol8tasks\n", "this is not valid TOML: "),
     ("pyproject.toml", "tool.isol8tasks = 1", "tool.isol8tasks is not a table"),
     ("isol8tasks.toml", b"\xff", "this is not valid TOML: "),
 ]
@@ -193,7 +211,9 @@ def test_a_file_that_cannot_be_read(
     with pytest.raises(SettingsError) as caught:
         given(tmp_path)
     assert caught.value.message.startswith(message)
-    assert str(caught.value.where) == str(tmp_path / name)
+    line = 2 if content == "\n[tool.isol8tasks\n" else 0
+    assert caught.value.where == (str(tmp_path / name), line)
+    assert caught.value.hint
 
 
 def test_somebody_elses_broken_pyproject_is_not_our_business(tmp_path: Path) -> None:

@@ -76,10 +76,12 @@ def test_tasks_that_contain_each_other_end(
         ({"targets": ["lin"]}, "there is no stage or task 'lin'; did you mean 'lint'?"),
         ({"targets": ["qqq"]}, "there is no stage or task 'qqq'"),
         ({"skip": ["check"]}, "there is no stage or task 'check'; did you mean 'checks'?"),
-        ({"tags": ["nightly"]}, "nothing is selected"),
-        ({"keywords": "nightly"}, "nothing is selected"),
-        ({"targets": ["lint"], "tags": ["matrix"]}, "nothing is selected"),
-        ({"skip": ["checks"]}, "nothing is selected"),
+        ({"keywords": "nightly"}, "nothing is selected: no stage matches 'nightly'"),
+        (
+            {"targets": ["lint"], "tags": ["matrix", "slow"], "keywords": "a"},
+            "nothing is selected: no stage has the tag 'matrix' or 'slow' and matches 'a'",
+        ),
+        ({"skip": ["checks"]}, "nothing is selected: no stage is left by --skip checks"),
     ],
 )
 def test_nothing_to_select(declared: Any, asked: Any, message: str) -> None:
@@ -90,6 +92,14 @@ def test_nothing_to_select(declared: Any, asked: Any, message: str) -> None:
         message,
         SEE_LIST,
     )
+
+
+@pytest.mark.parametrize(("tag", "guess"), [("matrx", "; did you mean 'matrix'?"), ("nightly", "")])
+def test_a_tag_that_no_stage_has(declared: Any, tag: str, guess: str) -> None:
+    with pytest.raises(PlanError) as caught:
+        select(declared, tags=[tag])
+    assert caught.value.message == f"no stage has the tag '{tag}'{guess}"
+    assert caught.value.hint == "there are the tags quick, matrix, slow, Web"
 
 
 def test_a_wrong_reference_is_found_first(stage: MakeStage, taskfile: MakeFile) -> None:

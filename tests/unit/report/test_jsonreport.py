@@ -12,7 +12,7 @@ import pytest
 
 from isol8tasks.errors import StoreError
 from isol8tasks.model.result import Captured, RunReport
-from isol8tasks.report.jsonreport import document, write
+from isol8tasks.report.jsonreport import check_place, document, write
 
 DOCS = Path(__file__).parents[3] / "docs" / "report.md"
 
@@ -127,6 +127,24 @@ def test_text_that_is_no_text_is_still_json(report: RunReport, tmp_path: Path) -
 def test_no_place_for_it(report: RunReport, tmp_path: Path, path: str) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(StoreError, match="cannot be written") as caught:
+        check_place(tmp_path / path)
+    assert caught.value.hint
+    with pytest.raises(StoreError, match="cannot be written") as caught:
         write(report, tmp_path / path, version="1.2")
     assert caught.value.hint
     assert os.listdir(tmp_path) == ["folder"]
+
+
+@pytest.mark.parametrize("place", ["new.json", "old.json", "link.json"])
+def test_looking_for_a_place_changes_nothing(tmp_path: Path, place: str) -> None:
+    (tmp_path / "old.json").write_text("old")
+    (tmp_path / "link.json").symlink_to("old.json")
+    check_place(tmp_path / place)
+    check_place(Path(os.devnull))
+    assert sorted(os.listdir(tmp_path)) == ["link.json", "old.json"]
+    assert (tmp_path / "old.json").read_text() == "old"
+
+
+def test_a_folder_that_nobody_can_write_to_is_no_place() -> None:
+    with pytest.raises(StoreError, match=r"'/proc/r.json' cannot be written: "):
+        check_place(Path("/proc/r.json"))

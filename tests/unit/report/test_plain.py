@@ -10,13 +10,21 @@ from typing import TYPE_CHECKING
 import attrs
 import pytest
 
+from isol8tasks.errors import Location
 from isol8tasks.model.events import ImageFinished, ImageProgress, RunFinished, StageFinished
 from isol8tasks.model.image import Image
-from isol8tasks.model.result import RunReport, StageResult, StopReason, Verdict
+from isol8tasks.model.result import (
+    Captured,
+    Phase,
+    RunReport,
+    StageResult,
+    StopReason,
+    Verdict,
+)
 from isol8tasks.report.plain import Plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from isol8tasks.model.events import Event
 
@@ -31,7 +39,7 @@ run r1 · 4 stages · 2 at a time · bubblewrap (the first that works)
   stdout:
   │ \\x1b[1m1 failed[/]
   │ \\::error ::no
-  shortened: 2097152 bytes were printed
+  shortened: 29 of 2097152 bytes are shown; everything is in .isol8tasks/logs/unit
   stderr:
   │ [red]warning[/red]
 ! flaky  timed out (allowed)  10.0s  ran longer than 10s
@@ -51,7 +59,7 @@ QUIET = """\
   stdout:
   │ \\x1b[1m1 failed[/]
   │ \\::error ::no
-  shortened: 2097152 bytes were printed
+  shortened: 29 of 2097152 bytes are shown; everything is in .isol8tasks/logs/unit
   stderr:
   │ [red]warning[/red]
 ! flaky  timed out (allowed)  10.0s  ran longer than 10s
@@ -74,9 +82,15 @@ def text_of(stream: io.TextIOWrapper) -> str:
     return raw.getvalue().decode(stream.encoding)
 
 
-def printed(events: Iterable[Event], **options: bool) -> str:
+def printed(
+    events: Iterable[Event],
+    *,
+    color: bool = False,
+    quiet: bool = False,
+    places: Mapping[Image, Location] | None = None,
+) -> str:
     stream = utf8()
-    console = Plain(stream, **options)
+    console = Plain(stream, color=color, quiet=quiet, places=places)
     for event in events:
         console(event)
     return text_of(stream)
@@ -127,6 +141,70 @@ def test_a_failed_bake_shows_why_and_one_that_was_there_shows_nothing() -> None:
     failed = ImageFinished(image=Image.bash(), seconds=1, baked=False, error="no\n::error::\x1b")
     there = ImageFinished(image=Image.bash(), seconds=1, baked=False)
     assert printed([failed, there]) == "✗ image bash\n  │ no\n  │ \\::error::\\x1b\n"
+
+
+def baked_in_vain(error: str) -> list[str]:
+    image = Image.bash()
+    log = ["Using Python", "error: no solution", "  cause: because a was not found"]
+    lines = [ImageProgress(image=image, line=line) for line in log]
+    failed = ImageFinished(image=image, seconds=1, baked=False, error=error, hint="look")
+    places = {image: Location("isol8file.py", 3)}
+    return printed([*lines, failed], places=places).splitlines()[1:]
+
+
+def test_a_failed_bake_says_its_reason_once_and_where_it_was_declared() -> None:
+    head = ["✗ image bash", "  --> isol8file.py:3", "  │ Using Python", "  │ error: no solution"]
+    end = ["  │   cause: because a was not found", "  hint: look"]
+    assert baked_in_vain("cannot bake bash: no solution: because a was not found") == head + end
+    other = baked_in_vain("baking bash took longer than 10m")
+    assert other == [*head, end[0], "  │ baking bash took longer than 10m", end[1]]
+
+
+def test_a_stage_without_its_image_does_not_repeat_why() -> None:
+    result = StageResult(
+        name="a", verdict=Verdict.ERROR, phase=Phase.IMAGE, reason="cannot bake: " + "x" * 300
+    )
+    assert printed([StageFinished(result=result)]) == (
+        "✗ a  error  its image could not be prepared\n"
+    )
+
+
+def block(stdout: Captured) -> list[str]:
+    result = StageResult(name="a", verdict=Verdict.FAILED, stdout=stdout, log=".isol8tasks/a")
+    return printed([StageFinished(result=result)], quiet=True).splitlines()[2:]
+
+
+def numbers(count: int) -> str:
+    return "".join(f"{number}\n" for number in range(count))
+
+
+def test_much_output_is_shown_in_part() -> None:
+    assert block(Captured(text=numbers(221))) == [f"  │ {number}" for number in range(221)]
+    lines = block(Captured(text=numbers(100_000)))
+    assert len(lines) == 221
+    assert lines[19:22] == [
+        "  │ 19",
+        "  … 99780 lines are left out here; everything is in .isol8tasks/a",
+        "  │ 99800",
+    ]
+    assert lines[-1] == "  │ 99999"
+
+
+def test_what_the_report_has_not_cannot_be_counted_in_lines() -> None:
+    lines = block(Captured(text=numbers(1000), truncated=True, size=5_000_000))
+    assert lines[20] == (
+        "  … more than 780 lines are left out here; everything is in .isol8tasks/a"
+    )
+    assert lines[-1] == (
+        "  shortened: 850 of 5000000 bytes are shown; everything is in .isol8tasks/a"
+    )
+
+
+def test_an_endless_line_is_cut() -> None:
+    assert block(Captured(text="x" * 5000 + "\ny\n")) == [
+        f"  │ {'x' * 4096}[… 904 more characters …]",
+        "  │ y",
+    ]
 
 
 PASSES = tuple(StageResult(name=n, verdict=Verdict.PASSED, cached=n == "b") for n in "ab")

@@ -35,9 +35,22 @@ def error_of(path: Path) -> tuple[Location | None, str, str]:
 def test_found_upwards(folder: Path, below: str) -> None:
     (folder / "isol8file.py").write_text("")
     (folder / "a/b").mkdir(parents=True)
-    (folder / "a/isol8file.py").mkdir()
     assert find(folder / below) == folder / "isol8file.py"
     assert find(Path(below)) == folder / "isol8file.py"
+
+
+def test_what_is_no_file_is_not_passed_over(folder: Path) -> None:
+    (folder / "isol8file.py").write_text("")
+    (folder / "a/isol8file.py").mkdir(parents=True)
+    with pytest.raises(TaskFileError) as caught:
+        find(folder / "a")
+    assert caught.value.message == "isol8file.py is not a file"
+    assert str(caught.value.where) == "a/isol8file.py"
+    assert caught.value.hint == ("put a task file in its place, or name another one with --file")
+    (folder / "a/isol8file.py").rmdir()
+    (folder / "a/isol8file.py").symlink_to("nowhere")
+    with pytest.raises(TaskFileError, match=r"^isol8file.py is a link that leads nowhere$"):
+        find(folder / "a")
 
 
 def test_nowhere_to_be_found(folder: Path) -> None:

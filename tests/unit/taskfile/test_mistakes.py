@@ -36,7 +36,7 @@ WORDS = [
     (
         "image='python:3.12'",
         "image: 'python:3.12' is not an Image",
-        "write image=Image('python:3.12')",
+        "write image=Image.python('3.12')",
     ),
     (
         "image=Image.python",
@@ -236,8 +236,13 @@ CALLS = [
     ),
     (
         "stage('a', 'echo', image=py)",
-        "stage() takes no 'echo' without a word",
+        "stage() was given 'echo' without its word",
         "write every value with its word, as in run='pytest -q'",
+    ),
+    (
+        "stage('a', Image.bash(), run='x')",
+        "stage() was given the image 'bash' without its word",
+        "write every value with its word, as in image=Image.python()",
     ),
     ("stage('a', run='x')", "stage() needs image=", "write image=Image.python()"),
     ("stage('a', image=py)", "stage() needs run=", "write run='pytest -q'"),

@@ -48,8 +48,9 @@ def test_the_whole_program(declare: Load) -> None:
         "\n\n\n"
         "def check() -> None:\n"
         "    print('é')\n"
-        "if __name__ == '__main__': "
-        "import sys as _sys; _sys.path[0] = ''; del _sys; check()\n"
+        "if __name__ == '__main__':\n"
+        "    import sys as _sys; _sys.path[0] = ''; del _sys\n"
+        "    check()\n"
     )
 
 
@@ -58,6 +59,15 @@ def test_tracebacks_show_lines_of_the_task_file(declare: Load, folder: Path) -> 
     ran = run(text, folder)
     assert ran.returncode == 1
     assert 'check.py", line 8, in check' in ran.stderr
+
+
+def test_a_traceback_shows_the_call_and_nothing_else_of_ours(declare: Load, folder: Path) -> None:
+    text = program(declare, "@stage.python(image=py)\ndef check():\n    raise SystemError\n")
+    shown = [line for line in run(text, folder).stderr.splitlines() if line.startswith("    ")]
+    assert [line.strip() for line in shown if set(line) - set(" ^")] == [
+        "check()",
+        "raise SystemError",
+    ]
 
 
 def test_an_indented_function_keeps_its_strings(declare: Load, folder: Path) -> None:
