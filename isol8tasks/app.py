@@ -191,6 +191,17 @@ def diagnose(options: RunOptions) -> tuple[Diagnosis, ...]:
     return tuple(found)
 
 
+def sweep(options: RunOptions, *, root: Path | None, older_than: float | None = None) -> int:
+    """Remove what crashed runs left, in the cache, on the host and in a workspace; how much."""
+    swept = sweep_claims(cache_folder(options) / "scratch")
+    if root is not None:
+        swept += LocalArtifacts.sweep(root)
+    for name in registry.installed():
+        with closing(registry.load(name, _backend_options(options))) as backend:
+            swept += backend.sweep(older_than=older_than)
+    return swept
+
+
 def _reason(probe: Probe, options: RunOptions, taken: str | None, chosen: bool) -> str:
     if chosen:
         return "it was asked for" if options.backend else "the first one that works"

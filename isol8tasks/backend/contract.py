@@ -225,8 +225,12 @@ class Backend(Protocol):
         """Make a fresh sandbox, never one used before; nothing runs in it yet."""
         ...
 
-    def sweep(self) -> int:
-        """Remove what crashed runs left behind; returns how many sandboxes that was."""
+    def sweep(self, *, older_than: float | None = None) -> int:
+        """Remove what crashed runs left behind; how many things that was.
+
+        What cannot be told to be left behind, as its owner is in another process namespace, goes
+        only when it is older than so many seconds.
+        """
         ...
 
     def close(self) -> None:

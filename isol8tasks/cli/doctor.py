@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 
+_WHO = {True: "the user who starts them", False: "unprivileged users of their own"}
+
 
 @click.command("doctor", short_help="Show which sandboxes work on this host.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
@@ -79,14 +81,19 @@ def _diagnosis(diagnosis: Diagnosis) -> Iterator[str]:
     if probe.remedy:
         yield f"    remedy: {one_line(probe.remedy)}"
     if probe.capabilities:
-        yield f"    runs: {'without' if probe.rootless else 'with'} root's rights"
+        yield f"    sandboxes run as {_WHO[probe.rootless]}"
         yield from _capabilities(probe.capabilities)
     yield from (f"    note: {one_line(remark)}" for remark in probe.remarks)
 
 
 def _capabilities(given: Capabilities) -> Iterator[str]:
-    limits = (f"{limit.value} {given.enforcement(limit).value}" for limit in Limit)
-    yield f"    limits: {', '.join(limits)}"
+    yield "    limits:"
+    for limit in Limit:
+        why, remedy = given.explanation(limit)
+        held = given.enforcement(limit).value
+        yield f"      {limit.value:12}  {held:11}  {one_line(why)}".rstrip()
+        if remedy:
+            yield f"{'':33}remedy: {one_line(remedy)}"
     yield f"    networks: {', '.join(sorted(given.networks))}"
     yield f"    images: {', '.join(sorted(given.images))}"
     yield f"    layers: {', '.join(sorted(given.layers)) or 'none'}"
@@ -108,9 +115,14 @@ def _backend(diagnosis: Diagnosis) -> dict[str, Any]:
     }
 
 
+def _limit_values(limit: Limit, given: Capabilities) -> dict[str, str]:
+    why, remedy = given.explanation(limit)
+    return {"held": given.enforcement(limit).value, "why": why, "remedy": remedy}
+
+
 def _capability_values(given: Capabilities) -> dict[str, Any]:
     return {
-        "limits": {limit.value: given.enforcement(limit).value for limit in Limit},
+        "limits": {limit.value: _limit_values(limit, given) for limit in Limit},
         "networks": sorted(given.networks),
         "images": sorted(given.images),
         "layers": sorted(given.layers),

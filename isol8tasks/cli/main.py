@@ -24,6 +24,7 @@ _COMMANDS = {
     "exec": "isol8tasks.cli.exec",
     "doctor": "isol8tasks.cli.doctor",
     "init": "isol8tasks.cli.init",
+    "sweep": "isol8tasks.cli.sweep",
     "completion": "isol8tasks.cli.completion",
 }
 

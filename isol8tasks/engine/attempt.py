@@ -136,7 +136,7 @@ class Attempt:
             with self._timed(Phase.OUTPUTS):
                 self._fetch(sandbox, folder, passed=passed)
         except OutputRefused as refusal:
-            return Verdict.FAILED, str(refusal)
+            return Verdict.FAILED, str(refusal)  # masked with every reason
         except (Isol8Error, OSError) as error:
             return Verdict.ERROR, _words(error)
         return None, ""
@@ -146,9 +146,18 @@ class Attempt:
         stage = self._stage
         if stage.outputs:
             fetched = sandbox.fetch(stage.outputs, folder.outputs, max_bytes=stage.limits.disk)
+            self._check_names(folder, fetched.paths)
             if passed and fetched.unmatched:
                 missing = ", ".join(f"'{pattern}'" for pattern in fetched.unmatched)
                 raise OutputRefused(f"declared but not produced: {missing}")
+
+    def _check_names(self, folder: StageFolder, paths: tuple[str, ...]) -> None:
+        """A name is shown, reported and published: one with a secret in it goes nowhere."""
+        telling = [path for path in paths if self._mask.text(path) != path]
+        for path in telling:
+            (folder.outputs / path).unlink()
+        if telling:
+            raise OutputRefused(f"an output has a secret in its name: '{telling[0]}'")
 
     def _judge(self, ended: Exit) -> tuple[Verdict, str]:
         limits = self._stage.limits

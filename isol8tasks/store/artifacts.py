@@ -56,6 +56,13 @@ class LocalArtifacts:
         """Artifacts in our folder of a workspace, which keeps itself out of version control."""
         return cls(root / STATE_FOLDER, shown=STATE_FOLDER)
 
+    @staticmethod
+    def sweep(root: Path) -> int:
+        """Remove what runs that died left in a workspace; how many runs that was."""
+        parent = root / STATE_FOLDER / ".staging"
+        links = (root / STATE_FOLDER).is_symlink() or parent.is_symlink()
+        return 0 if links else sweep_claims(parent)
+
     def begin(self, stage: str) -> LocalStageFolder:
         """A fresh folder for one attempt of a stage."""
         staging = Path(tempfile.mkdtemp(prefix=f"{stage}-", dir=self._staging.path))

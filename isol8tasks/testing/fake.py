@@ -123,8 +123,9 @@ class FakeBackend:
         with self._lock:
             self.alive -= 1
 
-    def sweep(self) -> int:
+    def sweep(self, *, older_than: float | None = None) -> int:
         """Nothing is ever left."""
+        del older_than
         return 0
 
     def close(self) -> None:

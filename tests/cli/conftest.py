@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 PROJECTS = Path(__file__).parents[1] / "projects"
-STARTS_SANDBOXES = frozenset({"run", "exec", "doctor"})
+STARTS_SANDBOXES = frozenset({"run", "exec", "doctor", "sweep"})
 _TIME = re.compile(r"\b\d+(\.\d+)?s\b|\b\d+m\d\ds\b")
 
 

@@ -45,12 +45,12 @@ def test_nothing_is_a_question_for_help(isol8tasks: Program) -> None:
     ran = isol8tasks()
     assert (ran.code, ran.stderr) == (0, "")
     assert ran.stdout == isol8tasks("--help").stdout
-    for command in ("run", "list", "graph", "exec", "doctor", "init", "completion"):
+    for command in ("run", "list", "graph", "exec", "doctor", "init", "sweep", "completion"):
         assert f"\n  {command} " in ran.stdout
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "list", "graph", "exec", "doctor", "init", "completion"]
+    "command", ["run", "list", "graph", "exec", "doctor", "init", "sweep", "completion"]
 )
 @pytest.mark.parametrize("flag", ["-h", "--help"])
 def test_help(isol8tasks: Program, command: str, flag: str) -> None:
@@ -197,7 +197,7 @@ def test_a_completion_script(isol8tasks: Program, shell: str) -> None:
 
 
 COMPLETIONS = [
-    ("isol8tasks ", {"run", "list", "graph", "exec", "doctor", "init", "completion"}),
+    ("isol8tasks ", {"run", "list", "graph", "exec", "doctor", "init", "sweep", "completion"}),
     ("isol8tasks gr", {"graph"}),
     ("isol8tasks run ", {"checks", "all", "syntax", "lint", "unit", "summary", "docs"}),
     ("isol8tasks run lint s", {"syntax", "summary"}),

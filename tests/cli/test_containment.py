@@ -95,8 +95,9 @@ def test_a_killed_run_leaves_no_process(isol8tasks: Program, mark: str) -> None:
     assert wait_until(0, mark, 1.0) == []
 
 
-def test_the_next_run_removes_what_a_killed_one_left(
-    isol8tasks: Program, folder: Path, mark: str, tmp_path: Path
+@pytest.mark.parametrize("command", ["run", "sweep"])
+def test_what_a_killed_run_left_is_removed(
+    isol8tasks: Program, folder: Path, mark: str, tmp_path: Path, command: str
 ) -> None:
     cache = reachable(tmp_path)
     process = isol8tasks.start(
@@ -107,7 +108,13 @@ def test_the_next_run_removes_what_a_killed_one_left(
     process.kill()
     process.communicate()
     assert leftovers(cache, folder)
-    assert isol8tasks("run", "endless-loop", "--cache", str(cache)).code == 1
+    if command == "sweep":
+        ran = isol8tasks("sweep", "--cache", str(cache))
+        assert (ran.code, ran.stderr) == (0, "")
+        assert ran.stdout.startswith("removed ")
+        assert isol8tasks("sweep", "--cache", str(cache)).stdout == "removed 0 leftovers\n"
+    else:
+        assert isol8tasks("run", "endless-loop", "--cache", str(cache)).code == 1
     assert leftovers(cache, folder) == []
 
 

@@ -375,4 +375,7 @@ def test_doctor(isol8tasks: Program) -> None:
     (bubblewrap,) = [item for item in found["backends"] if item["name"] == "bubblewrap"]
     assert bubblewrap["works"]
     assert bubblewrap["chosen"]
-    assert bubblewrap["capabilities"]["limits"]["timeout"] == "enforced"
+    limits = bubblewrap["capabilities"]["limits"]
+    assert limits["timeout"] == {"held": "enforced", "why": "by the engine", "remedy": ""}
+    assert limits["disk"]["held"] == "enforced"
+    assert all(limit["why"] for limit in limits.values())

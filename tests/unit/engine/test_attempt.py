@@ -197,3 +197,18 @@ def test_a_bug_in_a_backend_is_not_swallowed(bench: Bench, stage: MakeStage) -> 
     with pytest.raises(ZeroDivisionError):
         bench.run(stage("one", "it"), stage("two", "true", requires=("one",)))
     assert bench.backend.alive == 0
+
+
+def test_an_output_with_a_secret_in_its_name_goes_nowhere(bench: Bench, stage: MakeStage) -> None:
+    bench.secrets = (("TOKEN", "hunter2-hunter2"),)
+
+    def program(process: FakeProcess) -> int:
+        process.files[f"{process.env['TOKEN']}.txt"] = b"x"
+        process.files["fine.txt"] = b"x"
+        return 0
+
+    bench.backend = FakeBackend(programs={"it": program})
+    result = bench.attempt(stage("s", "it", outputs=("*.txt",), secrets=(Secret("TOKEN"),)))
+    assert (result.verdict, result.phase) == (Verdict.FAILED, Phase.OUTPUTS)
+    assert result.reason == "an output has a secret in its name: '***.txt'"
+    assert list(bench.artifacts.outputs["s"]) == ["fine.txt"]

@@ -1,0 +1,49 @@
+"""`isol8tasks sweep`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from isol8tasks.cli import options
+from isol8tasks.cli.run import run_options
+from isol8tasks.errors import SettingsError, TaskFileError
+from isol8tasks.model.units import parse_duration
+
+
+@click.command("sweep", short_help="Remove what crashed runs left behind.")
+@click.option(
+    "--older-than",
+    metavar="TIME",
+    help="Also what may belong to a run in another container, when it is older than this.",
+)
+@options.place
+def sweep_command(older_than: str | None, **flags: Any) -> None:
+    """Remove folders, control groups and half-baked images of runs that died.
+
+    Every run does this for its own kind; what a living run uses is never touched.
+    """
+    from isol8tasks.app import sweep  # noqa: PLC0415 -- not for help
+
+    age = None if older_than is None else _seconds(older_than)
+    swept = sweep(run_options(options.settings(flags)), root=_root(), older_than=age)
+    click.echo(f"removed {swept} leftover{'' if swept == 1 else 's'}")
+
+
+def _seconds(text: str) -> float:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise SettingsError(f"--older-than: {error}") from error
+
+
+def _root() -> Path | None:
+    """The workspace that we are in, if any."""
+    from isol8tasks.taskfile.load import find  # noqa: PLC0415 -- not for help
+
+    try:
+        return find(Path.cwd()).parent
+    except TaskFileError:
+        return None
