@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import os
 import shutil
 from pathlib import Path
@@ -35,6 +36,7 @@ _FILES = {
 }
 
 
+@functools.cache
 def userland() -> tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]:
     """The host's programs: read-only mounts, and links of the root as (target, path)."""
     mounts, links = [("/usr", "/usr")], []
@@ -47,6 +49,7 @@ def userland() -> tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]
     return tuple(mounts), tuple(links)
 
 
+@functools.cache
 def identity_files(cache: Path, network: NetworkMode) -> tuple[tuple[str, str], ...]:
     """Mounts for the few files of /etc that a sandbox has of its own; written once."""
     folder = cache / "etc"
@@ -99,7 +102,8 @@ class UidLease:
             self.uid = self.host_uid = self._take(cache / "uids")
 
     def _take(self, folder: Path) -> int:
-        make_folder(folder)
+        if not folder.is_dir():
+            make_folder(folder)
         for uid in range(FIRST_UID, FIRST_UID + MOST_UIDS):
             lock = os.open(folder / str(uid), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
             try:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import secrets
 import shutil
 import stat
 import tempfile
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -180,10 +182,6 @@ def _replace(staging: Path, final: Path) -> None:
 
 
 def _move_away(final: Path, parent: Path) -> None:
-    old = Path(tempfile.mkdtemp(prefix="old-", dir=parent))
-    try:
-        final.rename(old / "was")
-    except FileNotFoundError:
-        return  # another run was quicker
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
+    """What was there goes with our other temporary files, when the run ends."""
+    with suppress(FileNotFoundError):  # another run was quicker
+        final.rename(parent / f"old-{secrets.token_hex(6)}")
