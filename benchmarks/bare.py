@@ -15,15 +15,19 @@ from isol8tasks_bubblewrap.binary import candidates
 from isol8tasks_bubblewrap.host import UidLease, identity_files, userland
 from isol8tasks_bubblewrap.rlimits import limited
 
+from isol8tasks.backend.seccomp import host_filter
 from isol8tasks.model.limits import Limits
 from isol8tasks.model.network import NetworkMode
 
 
 @attrs.frozen(kw_only=True)
 class BareBwrap:
-    """A complete command line. `user` is the host uid to become first, None to stay who we are."""
+    """A sandbox by hand. `user` is the host uid to become first, None to stay who we are."""
 
-    argv: tuple[str, ...]
+    bwrap: str
+    options: tuple[str, ...]
+    program: tuple[str, ...]
+    system_calls: Path
     user: int | None
 
     @property
@@ -34,16 +38,21 @@ class BareBwrap:
         return {"user": self.user, "group": self.user, "extra_groups": []}
 
     @property
-    def with_setpriv(self) -> tuple[str, ...]:
-        """The same for callers that cannot change their user."""
-        if self.user is None:
-            return self.argv
-        switch = ("setpriv", f"--reuid={self.user}", f"--regid={self.user}", "--clear-groups")
-        return (*switch, *self.argv)
+    def command(self) -> tuple[str, ...]:
+        """One command line, for callers that can neither open the filter nor change their user."""
+        words = ["sh", "-c", f'exec "$@" 9<{self.system_calls}', "sh"]
+        if self.user is not None:
+            words += ["setpriv", f"--reuid={self.user}", f"--regid={self.user}", "--clear-groups"]
+        return (*words, *self._argv(9))
+
+    def _argv(self, file: int) -> tuple[str, ...]:
+        return (self.bwrap, *self.options, "--seccomp", str(file), "--", *self.program)
 
     def run(self) -> None:
         """One sandbox, which must succeed."""
-        bench.checked(self.argv, cwd="/", env={}, **self.identity)
+        with self.system_calls.open("rb") as file:
+            number = file.fileno()
+            bench.checked(self._argv(number), cwd="/", env={}, pass_fds=[number], **self.identity)
 
 
 @contextmanager
@@ -51,7 +60,7 @@ def bare_bwrap(place: Path, *program: str) -> Iterator[BareBwrap]:
     """The sandbox that the backend gives a stage with default limits and an `Image.bash()`.
 
     All share one set of plain folders behind /sandbox, /tmp and /dev/shm, where the backend makes a
-    sized one for each; and there are no control groups and no filter of system calls.
+    sized one for each, and there are no control groups.
     """
     cache, places = place / "cache", place / "bare"
     with closing(UidLease(cache)) as lease:
@@ -68,6 +77,12 @@ def bare_bwrap(place: Path, *program: str) -> Iterator[BareBwrap]:
             places=str(places),
             env=(("PATH", SYSTEM_PATH), ("HOME", "/tmp"), ("TMPDIR", "/tmp"), ("LANG", "C.UTF-8")),
         )
-        bwrap = next(candidates(cache)).usable
-        argv = (str(bwrap), *bwrap_options(layout), "--", *layout.argv)
-        yield BareBwrap(argv=argv, user=lease.host_uid)
+        system_calls = place / "system-calls"
+        system_calls.write_bytes(host_filter())
+        yield BareBwrap(
+            bwrap=str(next(candidates(cache)).usable),
+            options=tuple(bwrap_options(layout)),
+            program=layout.argv,
+            system_calls=system_calls,
+            user=lease.host_uid,
+        )

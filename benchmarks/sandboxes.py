@@ -103,13 +103,13 @@ def _isol8tasks(place: Path) -> Iterator[tuple[str, Sized]]:
 
 def _doit(place: Path, bare: BareBwrap) -> Iterator[tuple[str, Sized]]:
     if path := bench.program("doit"):
-        text = partial(DODO.format, command=list(bare.argv), identity=bare.identity)
+        text = partial(DODO.format, command=list(bare.command), identity={})
         yield "doit", _generated(place / "doit", "dodo.py", text, (path,))
 
 
 def _nox(place: Path, bare: BareBwrap) -> Iterator[tuple[str, Sized]]:
     if path := bench.program("nox"):
-        text = partial(NOXFILE.format, command=bare.with_setpriv)
+        text = partial(NOXFILE.format, command=bare.command)
         yield "nox", _generated(place / "nox", "noxfile.py", text, (path,))
         parallel = (path, "-j2", "--allow-parallel")
         yield "nox -j2", _generated(place / "nox -j2", "noxfile.py", text, parallel)

@@ -24,6 +24,7 @@ from isol8tasks.engine.assemble import assemble
 from isol8tasks.engine.attempt import Attempt, Workbench
 from isol8tasks.engine.cancel import CancelSource
 from isol8tasks.engine.clock import MonotonicClock
+from isol8tasks.engine.disposal import Disposal
 from isol8tasks.engine.images import Bakery
 from isol8tasks.engine.scheduler import Scheduler
 from isol8tasks.engine.slots import Capacity, Slots
@@ -276,6 +277,7 @@ class _Run:
         self._cancel = cancel
         self._clock: Clock = MonotonicClock()
         self._emit = _FanOut(sinks)
+        self._disposal = Disposal()
         self._bench = Workbench(
             backend=chosen.backend,
             artifacts=artifacts,
@@ -284,6 +286,7 @@ class _Run:
             cancel=cancel,
             posargs=plan.posargs,
             secrets=_secrets(plan),
+            dispose=self._disposal,
         )
 
     def execute(self) -> RunReport:
@@ -300,7 +303,10 @@ class _Run:
         )
         if notice := _weak_notice(self._chosen):
             self._emit(Notice(text=notice))
-        results = self._scheduler().run()
+        try:
+            results = self._scheduler().run()
+        finally:
+            self._disposal.finish()
         report = RunReport(
             run_id=run_id,
             backend=self._chosen.backend.name,

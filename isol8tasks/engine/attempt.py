@@ -17,6 +17,7 @@ from isol8tasks.backend.contract import (
     TreeEntry,
 )
 from isol8tasks.engine.cancel import CancelSource
+from isol8tasks.engine.disposal import Close, at_once
 from isol8tasks.engine.masking import Mask
 from isol8tasks.engine.output import StageOutput
 from isol8tasks.errors import Isol8Error
@@ -39,7 +40,10 @@ from isol8tasks.ports import ArtifactStore, Clock, EventSink, StageFolder
 
 @attrs.frozen(kw_only=True)
 class Workbench:
-    """What every attempt of a run shares. `secrets` are values by name."""
+    """What every attempt of a run shares. `secrets` are values by name.
+
+    `dispose` closes a sandbox that is done, now or soon.
+    """
 
     backend: Backend
     artifacts: ArtifactStore
@@ -48,6 +52,7 @@ class Workbench:
     cancel: CancelSource
     posargs: tuple[str, ...] = ()
     secrets: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)
+    dispose: Callable[[Close], None] = at_once
 
 
 class Attempt:
@@ -87,7 +92,7 @@ class Attempt:
                 sandbox.put(tree)
             return self._run(sandbox, folder)
         finally:
-            sandbox.close()
+            self._bench.dispose(sandbox.close)
 
     def _spec(self) -> SandboxSpec:
         stage = self._stage

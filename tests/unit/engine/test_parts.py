@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from isol8tasks.engine.cancel import CancelSource
 from isol8tasks.engine.clock import MonotonicClock
+from isol8tasks.engine.disposal import Disposal
 from isol8tasks.engine.output import Excerpt
 from isol8tasks.model.result import StopReason
 
@@ -89,3 +90,13 @@ def test_a_bad_callback_does_not_keep_the_others_from_hearing() -> None:
     with pytest.raises(StopIteration):
         cancel.cancel(StopReason.INTERRUPTED)
     assert heard.is_set()
+
+
+def test_a_failure_to_close_is_told_after_everything_is_closed() -> None:
+    disposal, closed = Disposal(), []
+    disposal(lambda: closed.append(1))
+    disposal(lambda: next(iter(())))
+    disposal(lambda: closed.append(2))
+    with pytest.raises(StopIteration):
+        disposal.finish()
+    assert closed == [1, 2]
