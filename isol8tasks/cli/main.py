@@ -92,7 +92,11 @@ def cli() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command line; returns its exit code and never raises."""
+    return guarded(lambda: _run(list(arguments) or ["--help"]))
+
+
+def _run(words: list[str]) -> int | None:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    words = list(arguments) or ["--help"]
-    return guarded(lambda: cli.main(words, PROGRAM, standalone_mode=False))
+    code: int | None = cli.main(words, PROGRAM, standalone_mode=False)
+    return code
