@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import attrs
@@ -21,7 +23,7 @@ from isol8tasks.backend.contract import (
 from isol8tasks.backend.folders import ClaimedFolder, make_folder, sweep_claims
 from isol8tasks.errors import BackendUnavailable
 from isol8tasks.model.image import Image
-from isol8tasks.model.limits import Limit
+from isol8tasks.model.limits import Limit, Limits
 from isol8tasks.model.network import NetworkMode
 from isol8tasks.model.result import Exit
 from isol8tasks_bubblewrap.argv import Layout
@@ -29,7 +31,7 @@ from isol8tasks_bubblewrap.bake import BakedImage, Baker
 from isol8tasks_bubblewrap.cgroups import find
 from isol8tasks_bubblewrap.holder import Holder
 from isol8tasks_bubblewrap.host import UidLease, identity_files, userland
-from isol8tasks_bubblewrap.process import Launcher
+from isol8tasks_bubblewrap.process import BwrapProcess, Launcher
 from isol8tasks_bubblewrap.sandbox import BubblewrapSandbox, Workshop
 from isol8tasks_bubblewrap.trial import Trial, try_host
 
@@ -118,22 +120,15 @@ class Bubblewrap:
             env=tuple(env.items()),
             tmp_bytes=4 << 30,
         )
-        process = self._launcher().start(layout, user=self._bake_lease.host_uid)
-        late = threading.Event()
-
-        def expire() -> None:
-            late.set()
-            process.kill()
-
-        timer = threading.Timer(timeout, expire)
-        timer.start()
-        unsubscribe = cancel.on_cancel(process.kill)
-        try:
-            ended = process.finish(sink)
-        finally:
-            timer.cancel()
-            unsubscribe()
-        return attrs.evolve(ended, limit=Limit.TIMEOUT) if late.is_set() else ended
+        with ExitStack() as stack:
+            lists: tuple[int, ...] = ()
+            if (hierarchy := self._tried().hierarchy) is not None:
+                group = hierarchy.create(_bake_limits())
+                stack.callback(group.close)
+                lists = stack.enter_context(group.task_lists())
+            launcher, user = self._launcher(), self._bake_lease.host_uid
+            process = launcher.start(layout, user=user, groups=lists)
+            return _finished(process, sink, cancel, timeout)
 
     def _launcher(self) -> Launcher:
         trial = self._tried()
@@ -181,3 +176,33 @@ class Bubblewrap:
             if self._bake_lease is not None:
                 self._bake_lease.close()
             self._runs = self._bake_lease = None
+
+
+def _bake_limits() -> Limits:
+    """Packages that build run strangers' code: it gets most of the machine, and not all."""
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return Limits(memory=machine * 3 // 4, pids=4096, cpus=os.cpu_count() or 1)
+
+
+def _finished(
+    process: BwrapProcess,
+    sink: Callable[[Stream, bytes], None],
+    cancel: Cancellation,
+    timeout: float,
+) -> Exit:
+    """See a process to its end, within its time and as long as nobody cancels."""
+    late = threading.Event()
+
+    def expire() -> None:
+        late.set()
+        process.kill()
+
+    timer = threading.Timer(timeout, expire)
+    timer.start()
+    unsubscribe = cancel.on_cancel(process.kill)
+    try:
+        ended = process.finish(sink)
+    finally:
+        timer.cancel()
+        unsubscribe()
+    return attrs.evolve(ended, limit=Limit.TIMEOUT) if late.is_set() else ended
