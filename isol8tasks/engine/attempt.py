@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -150,17 +151,20 @@ class Attempt:
         """Outputs of a stage that did not pass are kept as far as there are any: a test report."""
         stage = self._stage
         if stage.outputs:
-            fetched = sandbox.fetch(stage.outputs, folder.outputs, max_bytes=stage.limits.disk)
-            self._check_names(folder, fetched.paths)
+            try:
+                fetched = sandbox.fetch(stage.outputs, folder.outputs, max_bytes=stage.limits.disk)
+                self._check_names(fetched.paths)
+            except OutputRefused:
+                shutil.rmtree(folder.outputs)  # all or nothing
+                folder.outputs.mkdir()
+                raise
             if passed and fetched.unmatched:
                 missing = ", ".join(f"'{pattern}'" for pattern in fetched.unmatched)
                 raise OutputRefused(f"declared but not produced: {missing}")
 
-    def _check_names(self, folder: StageFolder, paths: tuple[str, ...]) -> None:
+    def _check_names(self, paths: tuple[str, ...]) -> None:
         """A name is shown, reported and published: one with a secret in it goes nowhere."""
         telling = [path for path in paths if self._mask.text(path) != path]
-        for path in telling:
-            (folder.outputs / path).unlink()
         if telling:
             raise OutputRefused(f"an output has a secret in its name: '{telling[0]}'")
 
