@@ -21,6 +21,8 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CHUNK = 1 << 20
 MAX_DEPTH = 100
 MAX_FILES = 10_000
+MAX_PATH = 2048
+"""Bytes; half of what Linux takes, so that there is room for the folder it is copied to."""
 
 
 def place(tree: Iterable[TreeEntry], root: int, *, owner: int | None) -> None:
@@ -219,6 +221,8 @@ def _copy(path: str, name: str, folder: int, out: _Folders, left: int) -> int:
     shown = ascii(path)
     if any(ord(character) < 0x20 or 0xDC80 <= ord(character) <= 0xDCFF for character in path):
         raise OutputRefused(f"the output {shown} has control characters or broken text in its name")
+    if len(os.fsencode(path)) > MAX_PATH:
+        raise OutputRefused(f"the output {shown[:100]}… has a path longer than {MAX_PATH} bytes")
     with open(_open_output(name, folder, shown), "rb") as source:
         found = os.fstat(source.fileno())
         if not stat.S_ISREG(found.st_mode):

@@ -46,11 +46,13 @@ class Launcher:
         cpus: Sequence[int] = (),
     ) -> BwrapProcess:
         """Start a sandbox as this host uid; SandboxError when bwrap cannot be started."""
-        ends = _Ends(bool(stdin))
         words = [str(self.bwrap), "--args", str(_OPTIONS), "--json-status-fd", str(_STATUS)]
         words += ["--seccomp", str(_FILTER), "--", *layout.argv]
-        words_of_options = "\0".join((*bwrap_options(layout), ""))
-        options = _in_memory(words_of_options.encode(errors="surrogateescape"))
+        given = bwrap_options(layout)
+        if any("\0" in word for word in (*words, *given)):
+            raise SandboxError("a NUL in a word for bwrap would begin another word")
+        ends = _Ends(bool(stdin))
+        options = _in_memory("\0".join((*given, "")).encode(errors="surrogateescape"))
         system_calls = _in_memory(self.system_calls)
         try:
             files = (*ends.theirs, options, ends.status_writer, system_calls)

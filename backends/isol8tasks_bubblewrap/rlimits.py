@@ -14,13 +14,28 @@ PRLIMIT = Path("/usr/bin/prlimit")
 is the sandbox's own, and then only executes the program."""
 
 
+_LOADED = ("LD_", "GCONV_PATH", "GLIBC_TUNABLES", "LOCPATH")
+"""Variables that make a program load what they name."""
+
+
+def loaded(name: str) -> bool:
+    """Whether a variable would also reach into the program that sets our limits."""
+    return name.startswith(_LOADED)
+
+
 def limited(
-    argv: tuple[str, ...], limits: Limits, held: frozenset[Limit] = frozenset()
+    argv: tuple[str, ...],
+    limits: Limits,
+    held: frozenset[Limit] = frozenset(),
+    env: tuple[tuple[str, str], ...] = (),
 ) -> tuple[str, ...]:
     """The program behind the limits that are not held otherwise.
 
-    What is not found ends with 127, as from a shell.
+    What is not found ends with 127, as from a shell. `env` are variables for the program alone.
     """
+    if env:
+        plain = argv if "=" not in argv[0] else ("/bin/sh", "-c", 'exec "$@"', "sh", *argv)
+        argv = ("/usr/bin/env", "--", *(f"{name}={value}" for name, value in env), *plain)
     if not PRLIMIT.exists():
         return ("/usr/bin/env", "--", *argv)
     words = [str(PRLIMIT), "--core=0"]

@@ -21,7 +21,7 @@ from isol8tasks_bubblewrap.cgroups import Group, Hierarchy, Usage
 from isol8tasks_bubblewrap.files import collect, make_folder, place
 from isol8tasks_bubblewrap.host import UidLease, identity_files, userland
 from isol8tasks_bubblewrap.process import BwrapProcess, Launcher
-from isol8tasks_bubblewrap.rlimits import limited, processors
+from isol8tasks_bubblewrap.rlimits import limited, loaded, processors
 
 _MOST_ARGUMENTS = 128 << 10
 _BYTES_PER_INODE = 4096
@@ -147,15 +147,17 @@ class BubblewrapSandbox:
     def _layout(self, argv: tuple[str, ...]) -> Layout:
         mounts, links = userland()
         network = self._spec.network.mode
+        env = self._environment()
+        late = tuple(pair for pair in env if loaded(pair[0]))
         return Layout(
             uid=self._lease.uid,
-            argv=limited(argv, self._spec.limits, self._shop.held),
+            argv=limited(argv, self._spec.limits, self._shop.held, late),
             read_only=(*mounts, *identity_files(self._shop.cache, network), *self._image.mounts),
             links=links,
             places=str(self._places),
             workdir=self._spec.workdir,
             network=network,
-            env=self._environment(),
+            env=tuple(pair for pair in env if pair not in late),
         )
 
     def _environment(self) -> tuple[tuple[str, str], ...]:

@@ -16,8 +16,8 @@ class Mask:
     """Replaces secret values, also where they are encoded or split across writes.
 
     Known forms: as it is, base64 and its URL-safe alphabet at each of three offsets, hexadecimal,
-    URL- and JSON-escaped. A value shorter than 4 bytes is masked as it is, but not its encodings,
-    which would hit innocent text.
+    URL-, JSON- and Python-escaped. A value shorter than 4 bytes is masked as it is, but not its
+    encodings, which would hit innocent text.
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
@@ -86,6 +86,7 @@ def _forms(value: bytes) -> set[bytes]:
     forms |= {value.hex().encode(), value.hex().upper().encode()}
     forms |= {urllib.parse.quote(value, safe="").encode(), urllib.parse.quote_plus(value).encode()}
     forms |= {json.dumps(text, ensure_ascii=ascii_)[1:-1].encode() for ascii_ in (True, False)}
+    forms.add(ascii(text)[1:-1].encode())  # as refusals show names
     for offset in range(3):
         forms |= _base64_core(value, offset)
     return forms

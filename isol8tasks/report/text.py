@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 
-_CONTROLS = re.compile(
-    "["
-    "\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 but for tab and newline, DEL, C1
-    "\u2028\u2029"  # line separators
-    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # text direction
-    "\U000e0000-\U000e007f"  # invisible tags
-    "\ud800-\udfff"  # half of a surrogate pair, which no stream takes
-    "]"
+_SHOWN = (
+    *range(0x09),  # C0 but for tab and newline
+    *range(0x0B, 0x20),
+    *range(0x7F, 0xA0),  # DEL, C1
+    *(0x2028, 0x2029),  # line separators
+    *(0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)),  # text direction
+    *range(0xE0000, 0xE0080),  # invisible tags
+    *range(0xD800, 0xE000),  # half of a surrogate pair, which no stream takes
 )
+_ESCAPES = {code: chr(code).encode("unicode_escape").decode() for code in _SHOWN}
+"""Characters as Python writes them in a string."""
 
 # Azure and TeamCity find theirs anywhere in a line, GitHub its old form too:
 # https://github.com/actions/runner/blob/main/src/Runner.Common/ActionCommand.cs
@@ -25,18 +27,13 @@ _FOLD_COMMAND = re.compile(r"\b(section_(?:start|end)|travis_fold:(?:start|end)|
 _GROUP_COMMAND = re.compile(r"^(?=(?:---|\+\+\+|~~~|\^\^\^)(?:\s|$))", re.MULTILINE)
 
 
-def _escape(match: re.Match[str]) -> str:
-    """The character as Python writes it in a string."""
-    return match[0].encode("unicode_escape").decode()
-
-
 def neutralise(text: str) -> str:
     r"""Show control codes as text (`\x1b`) and break what a CI service takes for a command.
 
     Lines and tabs stay. What only works at the very start of a line (Buildkite's `--- `, as in any
     diff) is left to the caller, who indents.
     """
-    text = _CONTROLS.sub(_escape, text.replace("\r\n", "\n"))
+    text = text.replace("\r\n", "\n").translate(_ESCAPES)
     text = _HASH_COMMAND.sub(r"##\1\\[", text)
     text = _FOLD_COMMAND.sub(r"\1\\:", text)
     return _COLON_COMMAND.sub(r"\1\\::", text)

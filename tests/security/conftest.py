@@ -36,7 +36,7 @@ from isol8tasks.model.image import Image
 from isol8tasks.model.limits import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from isol8tasks.model.limits import Enforcement, Limit
     from isol8tasks.model.result import Exit
@@ -312,7 +312,7 @@ class Workspace:
 
 
 @pytest.fixture
-def workspace(bench: Bench, tmp_path: Path, request: pytest.FixtureRequest) -> Workspace:
+def workspace(bench: Bench, tmp_path: Path) -> Workspace:
     """The real program in an empty folder, once for each backend."""
     folder = tmp_path / "workspace"
     folder.mkdir()
