@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import itertools
 import os
 import secrets
 import shutil
 import stat
-import tempfile
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -50,6 +50,7 @@ class LocalArtifacts:
             ) from error
         sweep_claims(parent)
         self._staging = ClaimedFolder(parent)
+        self._numbers = itertools.count(1)
         self._kept = self._staging.path / "kept"
         self._kept.mkdir()
 
@@ -67,7 +68,8 @@ class LocalArtifacts:
 
     def begin(self, stage: str) -> LocalStageFolder:
         """A fresh folder for one attempt of a stage."""
-        staging = Path(tempfile.mkdtemp(prefix=f"{stage}-", dir=self._staging.path))
+        staging = self._staging.path / f"{stage}-{next(self._numbers)}"
+        staging.mkdir()
         (staging / "outputs").mkdir()
         return LocalStageFolder(
             staging, self._folder / stage, self._kept / stage, partial(self._record, stage)
@@ -114,7 +116,6 @@ class LocalStageFolder:
         if produced:
             shutil.rmtree(self._kept, ignore_errors=True)  # of an earlier attempt
             shutil.copytree(self.outputs, self._kept, copy_function=os.link)
-        self._staging.chmod(0o755)
         _replace(self._staging, self._final)
         self._record(produced)
         return produced
