@@ -143,6 +143,7 @@ class Bubblewrap:
             cache=self._cache,
             folder=self._run_folder(),
             hierarchy=self._tried().hierarchy,
+            held=self._tried().held,
         )
         return BubblewrapSandbox(shop, spec, self._baked[spec.image], next(self._numbers))
 

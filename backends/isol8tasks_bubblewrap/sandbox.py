@@ -34,18 +34,15 @@ _OUR_PROCESSES = 2
 class Workshop:
     """What all sandboxes of a backend share: how to start one, and where their folders are.
 
-    `hierarchy` is where control groups are made, None on a host that lets us make none.
+    `hierarchy` is where control groups are made, None on a host that lets us make none; `held` are
+    the limits that they were seen to hold. The others are held per process as well.
     """
 
     launcher: Launcher
     cache: Path
     folder: Path
     hierarchy: Hierarchy | None = None
-
-    @property
-    def held(self) -> frozenset[Limit]:
-        """The limits that control groups hold."""
-        return self.hierarchy.holds if self.hierarchy is not None else frozenset()
+    held: frozenset[Limit] = frozenset()
 
 
 class BubblewrapSandbox:
@@ -65,6 +62,8 @@ class BubblewrapSandbox:
             undo.callback(self._lease.close)
             self._root = self._make_places(spec.limits)
             undo.callback(self._free_places)
+            if spec.workdir:
+                make_folder(self._root, spec.workdir, owner=self._lease.host_uid)
             self._group = self._make_group(spec.limits)
             self._undo = undo.pop_all()
 
@@ -72,12 +71,8 @@ class BubblewrapSandbox:
         inodes = max(_FEWEST_INODES, limits.disk // _BYTES_PER_INODE)
         holder = self._shop.launcher.holder
         uid = self._lease.host_uid
-        root = holder.make(
-            self._places, uid=os.geteuid() if uid is None else uid, size=limits.disk, inodes=inodes
-        )
-        if self._spec.workdir:
-            make_folder(root, self._spec.workdir, owner=uid)
-        return root
+        owner = os.geteuid() if uid is None else uid
+        return holder.make(self._places, uid=owner, size=limits.disk, inodes=inodes)
 
     def _free_places(self) -> None:
         os.close(self._root)

@@ -31,11 +31,15 @@ _SMALL = 1 << 20
 
 @attrs.frozen(kw_only=True)
 class Trial:
-    """What was found: how to start sandboxes and where to make control groups, each if it works."""
+    """What was found: how to start sandboxes and where to make control groups, each if it works.
+
+    `held` are the limits that control groups hold, as was seen when they tripped.
+    """
 
     probe: Probe
     launcher: Launcher | None = None
     hierarchy: Hierarchy | None = None
+    held: frozenset[Limit] = frozenset()
 
 
 def try_host(cache: Path, holder: Holder) -> Trial:
@@ -66,8 +70,10 @@ def _nothing(reason: str, remedy: str) -> Trial:
 def _working(found: Found, launcher: Launcher, cache: Path, failures: list[str]) -> Trial:
     groups = look()
     hierarchy = groups if isinstance(groups, Hierarchy) else None
-    limits = {**_weakly(groups), **_by_groups(launcher, hierarchy, cache), **_disk(launcher, cache)}
-    if limits[Limit.CPUS].how is Enforcement.APPROXIMATE:
+    grouped = _by_groups(launcher, hierarchy, cache)
+    held = frozenset(limit for limit in grouped if grouped[limit].how is Enforcement.ENFORCED)
+    limits = {**_weakly(groups), **grouped, **_disk(launcher, cache)}
+    if Limit.CPUS not in held:
         launcher = attrs.evolve(launcher, system_calls=host_filter(pinned=True))
     probe = Probe(
         version=found.version,
@@ -83,7 +89,7 @@ def _working(found: Found, launcher: Launcher, cache: Path, failures: list[str])
         reason=f"{found.path} works",
         remarks=tuple(f"passed over {failure}" for failure in failures),
     )
-    return Trial(probe=probe, launcher=launcher, hierarchy=hierarchy)
+    return Trial(probe=probe, launcher=launcher, hierarchy=hierarchy, held=held)
 
 
 @attrs.frozen

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import EntryPoint, entry_points
 
-from isol8tasks.backend.contract import Backend, BackendOptions
+from isol8tasks.backend.contract import Backend, BackendFactory, BackendOptions
 from isol8tasks.errors import BackendUnavailable
 
 GROUP = "isol8tasks.backends"
@@ -34,10 +34,10 @@ def load(name: str, options: BackendOptions) -> Backend:
 
 def _build(entry: EntryPoint, options: BackendOptions) -> Backend:
     try:
-        backend: Backend = entry.load()(options)
+        factory: BackendFactory = entry.load()
+        return factory(options)
     except ImportError as error:
         raise BackendUnavailable(
             f"the backend {entry.name!r} cannot be imported: {error}",
             hint="reinstall isol8tasks or the package that brings this backend",
         ) from error
-    return backend

@@ -26,11 +26,6 @@ class Mask:
         self._pattern = re.compile(b"|".join(map(re.escape, ordered))) if ordered else None
         self._longest = len(ordered[0]) if ordered else 0
 
-    @property
-    def longest(self) -> int:
-        """The number of bytes of the longest form; 0 when there is nothing to mask."""
-        return self._longest
-
     def apply(self, content: bytes) -> bytes:
         """The content without the secrets; for content that is complete."""
         return self._pattern.sub(MASK, content) if self._pattern else content
