@@ -12,10 +12,11 @@ import attrs
 import bench
 from isol8tasks_bubblewrap.argv import SYSTEM_PATH, Layout, bwrap_options
 from isol8tasks_bubblewrap.binary import candidates
-from isol8tasks_bubblewrap.host import UidLease, identity_files, userland
+from isol8tasks_bubblewrap.host import identity_files, userland
 from isol8tasks_bubblewrap.rlimits import limited
 
 from isol8tasks.backend.seccomp import host_filter
+from isol8tasks.backend.uids import UidLease
 from isol8tasks.model.limits import Limits
 from isol8tasks.model.network import NetworkMode
 

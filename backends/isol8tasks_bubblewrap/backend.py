@@ -21,6 +21,7 @@ from isol8tasks.backend.contract import (
     Stream,
 )
 from isol8tasks.backend.folders import ClaimedFolder, make_folder, sweep_claims
+from isol8tasks.backend.uids import UidLease
 from isol8tasks.errors import BackendUnavailable
 from isol8tasks.model.image import Image
 from isol8tasks.model.limits import Limit, Limits
@@ -30,7 +31,7 @@ from isol8tasks_bubblewrap.argv import Layout
 from isol8tasks_bubblewrap.bake import BakedImage, Baker
 from isol8tasks_bubblewrap.cgroups import find
 from isol8tasks_bubblewrap.holder import Holder
-from isol8tasks_bubblewrap.host import UidLease, identity_files, userland
+from isol8tasks_bubblewrap.host import identity_files, userland
 from isol8tasks_bubblewrap.process import BwrapProcess, Launcher
 from isol8tasks_bubblewrap.sandbox import BubblewrapSandbox, Workshop
 from isol8tasks_bubblewrap.trial import Trial, try_host

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TypeVar
 
+from isol8tasks.backend import cgroup_tree as tree
+from isol8tasks.backend.owner import Owner
 from isol8tasks.errors import SandboxError
 from isol8tasks.model.limits import Limit, Limits
 from isol8tasks_bubblewrap import cgroup_files as files
-from isol8tasks_bubblewrap import cgroup_tree as tree
 from isol8tasks_bubblewrap.cgroup_files import Usage
 from isol8tasks_bubblewrap.cgroup_layout import Branch, Missing, decide, held
-from isol8tasks_bubblewrap.owner import Owner
 
 __all__ = ["Group", "Hierarchy", "Missing", "Usage", "find", "look"]
 

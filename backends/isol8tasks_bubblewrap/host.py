@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import os
 import shutil
 from pathlib import Path
 
 from isol8tasks.backend.folders import make_folder, reachable_by_others
-from isol8tasks.errors import SandboxError
 from isol8tasks.model.network import NetworkMode
-
-FIRST_UID = 64000
-MOST_UIDS = 1000
 
 _USERLAND = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _CONFIGURATION = (
@@ -85,38 +80,3 @@ def reachable_copy(program: Path, cache: Path) -> Path:
         draft.chmod(0o755)
         draft.replace(copy)
     return copy
-
-
-class UidLease:
-    """An unprivileged uid that no other sandbox with this cache has, as long as this is open.
-
-    Only root can give one; for anybody else `host_uid` is None and the sandbox runs as its caller.
-    Inside, the uid is the same either way.
-    """
-
-    def __init__(self, cache: Path) -> None:
-        self._lock = -1
-        self.uid = FIRST_UID
-        self.host_uid: int | None = None
-        if os.geteuid() == 0:
-            self.uid = self.host_uid = self._take(cache / "uids")
-
-    def _take(self, folder: Path) -> int:
-        if not folder.is_dir():
-            make_folder(folder)
-        for uid in range(FIRST_UID, FIRST_UID + MOST_UIDS):
-            lock = os.open(folder / str(uid), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(lock)
-            else:
-                self._lock = lock
-                return uid
-        raise SandboxError(f"more than {MOST_UIDS} sandboxes at a time")
-
-    def close(self) -> None:
-        """Give the uid back; may be repeated."""
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1

@@ -11,15 +11,16 @@ from pathlib import Path
 import attrs
 
 from isol8tasks.backend.contract import Fetched, OutputSink, SandboxSpec, TreeEntry
+from isol8tasks.backend.files import collect, make_folder, place
 from isol8tasks.backend.folders import remove_tree
+from isol8tasks.backend.uids import UidLease
 from isol8tasks.errors import SandboxError
 from isol8tasks.model.limits import Limit, Limits
 from isol8tasks.model.result import Exit
 from isol8tasks_bubblewrap.argv import SYSTEM_PATH, Layout
 from isol8tasks_bubblewrap.bake import BakedImage
 from isol8tasks_bubblewrap.cgroups import Group, Hierarchy, Usage
-from isol8tasks_bubblewrap.files import collect, make_folder, place
-from isol8tasks_bubblewrap.host import UidLease, identity_files, userland
+from isol8tasks_bubblewrap.host import identity_files, userland
 from isol8tasks_bubblewrap.process import BwrapProcess, Launcher
 from isol8tasks_bubblewrap.rlimits import limited, loaded, processors
 

@@ -10,6 +10,7 @@ import attrs
 from isol8tasks.backend.contract import Capabilities, Probe
 from isol8tasks.backend.folders import ClaimedFolder, make_folder, reachable_by_others
 from isol8tasks.backend.seccomp import host_filter
+from isol8tasks.backend.uids import UidLease
 from isol8tasks.errors import SandboxError
 from isol8tasks.model.image import ImageKind, LayerKind
 from isol8tasks.model.limits import Enforcement, Limit, Limits
@@ -19,7 +20,7 @@ from isol8tasks_bubblewrap.binary import Found, candidates, remedy
 from isol8tasks_bubblewrap.cgroup_trip import tripped
 from isol8tasks_bubblewrap.cgroups import Group, Hierarchy, Missing, look
 from isol8tasks_bubblewrap.holder import Holder
-from isol8tasks_bubblewrap.host import UidLease, identity_files, userland
+from isol8tasks_bubblewrap.host import identity_files, userland
 from isol8tasks_bubblewrap.process import Launcher
 from isol8tasks_bubblewrap.rlimits import PRLIMIT, limited
 

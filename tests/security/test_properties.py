@@ -18,11 +18,11 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from isol8tasks_bubblewrap.argv import Layout, bwrap_options
 from isol8tasks_bubblewrap.bake import BakedImage
-from isol8tasks_bubblewrap.files import collect
 from isol8tasks_bubblewrap.sandbox import BubblewrapSandbox, Workshop
 
 from isol8tasks import Image, secret, stage
 from isol8tasks.backend.contract import OutputRefused, PreparedImage, SandboxSpec
+from isol8tasks.backend.files import collect
 from isol8tasks.backend.folders import remove_tree
 from isol8tasks.errors import TaskFileError
 from isol8tasks.model.digest import Digest

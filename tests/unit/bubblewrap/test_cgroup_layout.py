@@ -10,8 +10,8 @@ import pytest
 from isol8tasks_bubblewrap import cgroup_files, cgroup_trip
 from isol8tasks_bubblewrap.cgroup_layout import Branch, Missing, decide, held, mounts, own_groups
 from isol8tasks_bubblewrap.cgroups import Hierarchy
-from isol8tasks_bubblewrap.owner import Owner
 
+from isol8tasks.backend.owner import Owner
 from isol8tasks.errors import SandboxError
 from isol8tasks.model.limits import Limit, Limits
 

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
-from isol8tasks_bubblewrap import cgroup_tree, cgroup_trip, cgroups
+from isol8tasks_bubblewrap import cgroup_trip, cgroups
 from isol8tasks_bubblewrap.cgroup_layout import Branch, Missing, mounts
 from isol8tasks_bubblewrap.cgroups import Group, Hierarchy, Usage
-from isol8tasks_bubblewrap.owner import Owner
 
+from isol8tasks.backend import cgroup_tree
+from isol8tasks.backend.owner import Owner
 from isol8tasks.errors import SandboxError
 from isol8tasks.model.limits import Limit, Limits
 
@@ -285,7 +286,7 @@ def test_a_larger_share_than_our_own_group_has_is_held_by_that(hierarchy: Hierar
 OWNER_PROGRAM = """
 import subprocess, sys, time
 from isol8tasks_bubblewrap.cgroups import find
-from isol8tasks_bubblewrap.owner import Owner
+from isol8tasks.backend.owner import Owner
 from isol8tasks.model.limits import Limit, Limits
 hierarchy = find()
 group = hierarchy.create(Limits())

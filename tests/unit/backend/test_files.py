@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from isol8tasks_bubblewrap import files
-from isol8tasks_bubblewrap.files import MAX_DEPTH
 
+from isol8tasks.backend import files
 from isol8tasks.backend.contract import EntryKind, Fetched, OutputRefused, TreeEntry
+from isol8tasks.backend.files import MAX_DEPTH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -13,11 +13,12 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from isol8tasks_bubblewrap.owner import Owner
+
+from isol8tasks.backend.owner import Owner
 
 OWNER = Owner(boot="43511eb7", namespace=4026531836, pid=123, start=456)
 CHILD = (
-    "import sys, time; from isol8tasks_bubblewrap.owner import Owner;"
+    "import sys, time; from isol8tasks.backend.owner import Owner;"
     "print(Owner.current(), flush=True); time.sleep(60)"
 )
 
