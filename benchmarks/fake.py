@@ -9,6 +9,7 @@ from pathlib import Path
 import bench
 
 from isol8tasks.backend.contract import PreparedImage
+from isol8tasks.engine.ahead import SandboxSupply
 from isol8tasks.engine.assemble import assemble
 from isol8tasks.engine.attempt import Attempt, Workbench
 from isol8tasks.engine.cancel import CancelSource
@@ -102,8 +103,9 @@ def _plan_and_run(taskfile: TaskFile, jobs: int) -> None:
     plan = _plan(taskfile)
     backend, clock, cancel = FakeBackend(), MonotonicClock(), CancelSource()
     inputs, artifacts = MemoryInputs(), MemoryArtifacts()
+    supply = SandboxSupply(backend)
     workbench = Workbench(
-        backend=backend, artifacts=artifacts, clock=clock, emit=_ignore, cancel=cancel
+        sandbox=supply.take, artifacts=artifacts, clock=clock, emit=_ignore, cancel=cancel
     )
 
     def perform(stage: Stage, image: PreparedImage) -> StageResult:
@@ -114,6 +116,7 @@ def _plan_and_run(taskfile: TaskFile, jobs: int) -> None:
         plan,
         perform=perform,
         bakery=Bakery(backend, base=Path(), timeout=1, clock=clock, emit=_ignore),
+        supply=supply,
         slots=Slots(Capacity(cpus=64, memory=1 << 40, jobs=jobs)),
         jobs=jobs,
         emit=_ignore,

@@ -6,7 +6,7 @@ import os
 import secrets
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import attrs
@@ -15,11 +15,11 @@ from isol8tasks.backend import registry
 from isol8tasks.backend.contract import (
     Backend,
     BackendOptions,
-    Capabilities,
     PreparedImage,
     Probe,
 )
 from isol8tasks.backend.folders import ClaimedFolder, make_folder, sweep_claims
+from isol8tasks.engine.ahead import SandboxSupply
 from isol8tasks.engine.assemble import assemble
 from isol8tasks.engine.attempt import Attempt, Workbench
 from isol8tasks.engine.cancel import CancelSource
@@ -28,13 +28,24 @@ from isol8tasks.engine.disposal import Disposal
 from isol8tasks.engine.images import Bakery
 from isol8tasks.engine.scheduler import Scheduler
 from isol8tasks.engine.slots import Capacity, Slots
-from isol8tasks.errors import BackendUnavailable, Refused, UsageError
+from isol8tasks.errors import Isol8Error, OperationError, UsageError
 from isol8tasks.model.events import Event, Notice, RunFinished, RunStarted, StageStarted
-from isol8tasks.model.limits import Enforcement, Limit
+from isol8tasks.model.limits import Limit
 from isol8tasks.model.result import Phase, RunReport, StageResult, Verdict
 from isol8tasks.model.stage import Stage, TaskFile
-from isol8tasks.plan.admit import Consent, admit
+from isol8tasks.plan.admit import (
+    Consent,
+    PassedOver,
+    about,
+    admit,
+    nothing_left,
+    require_consent,
+    unusable,
+    weak_notice,
+    why_chosen,
+)
 from isol8tasks.plan.plan import Plan, build
+from isol8tasks.plan.suggest import did_you_mean
 from isol8tasks.ports import ArtifactStore, Clock, EventSink, InputStore
 from isol8tasks.store.artifacts import LocalArtifacts
 from isol8tasks.store.inputs import WorkspaceInputs
@@ -53,6 +64,7 @@ class RunOptions:
     require_enforced: bool = False
     bake_timeout: float = 600.0
     cache: Path | None = None
+    images: tuple[tuple[str, str], ...] = ()
 
     @property
     def consent(self) -> Consent:
@@ -98,10 +110,18 @@ class Diagnosis:
 
 
 @attrs.frozen(kw_only=True)
+class Swept:
+    """How much was removed, and what kept a backend from looking for more."""
+
+    removed: int
+    errors: tuple[OperationError, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
 class _Chosen:
     backend: Backend
     reason: str
-    capabilities: Capabilities
+    notice: str
     unenforced: Mapping[str, tuple[Limit, ...]]
 
 
@@ -178,9 +198,10 @@ def dry_run(plan: Plan, options: RunOptions) -> DryRun:
 def diagnose(options: RunOptions) -> tuple[Diagnosis, ...]:
     """Try every installed backend; exactly one is chosen, if any works."""
     found: list[Diagnosis] = []
+    _check_name(options)
     for name in registry.installed():
-        with closing(registry.load(name, _backend_options(options))) as backend:
-            probe = backend.probe()
+        with ExitStack() as stack:
+            _, probe = _opened(name, options, stack)
         taken = next((other.name for other in found if other.chosen), None)
         wanted = options.backend in {None, name}
         chosen = probe.capabilities is not None and taken is None and wanted
@@ -192,15 +213,20 @@ def diagnose(options: RunOptions) -> tuple[Diagnosis, ...]:
     return tuple(found)
 
 
-def sweep(options: RunOptions, *, root: Path | None, older_than: float | None = None) -> int:
-    """Remove what crashed runs left, in the cache, on the host and in a workspace; how much."""
-    swept = sweep_claims(cache_folder(options) / "scratch")
+def sweep(options: RunOptions, *, root: Path | None, older_than: float | None = None) -> Swept:
+    """Remove what crashed runs left, in the cache, on the host and in a workspace."""
+    removed = sweep_claims(cache_folder(options) / "scratch")
     if root is not None:
-        swept += LocalArtifacts.sweep(root)
+        removed += LocalArtifacts.sweep(root)
+    errors: list[OperationError] = []
     for name in registry.installed():
-        with closing(registry.load(name, _backend_options(options))) as backend:
-            swept += backend.sweep(older_than=older_than)
-    return swept
+        try:
+            with closing(registry.load(name, _backend_options(options))) as backend:
+                removed += backend.sweep(older_than=older_than)
+        except OperationError as error:
+            message = about(name, error.message)
+            errors.append(OperationError(message, where=error.where, hint=error.hint))
+    return Swept(removed=removed, errors=tuple(errors))
 
 
 def _reason(probe: Probe, options: RunOptions, taken: str | None, chosen: bool) -> str:
@@ -208,53 +234,56 @@ def _reason(probe: Probe, options: RunOptions, taken: str | None, chosen: bool) 
         return "it was asked for" if options.backend else "the first one that works"
     if probe.capabilities is None:
         return probe.reason
-    return f"'{taken or options.backend}' comes first"
+    return f"'{taken}' comes first" if taken else f"'{options.backend}' was asked for"
 
 
 def _backend_options(options: RunOptions) -> BackendOptions:
-    return BackendOptions(cache=cache_folder(options), runtime=options.runtime)
+    return BackendOptions(
+        cache=cache_folder(options), runtime=options.runtime, images=options.images
+    )
 
 
 @contextmanager
 def _chosen(plan: Plan, options: RunOptions) -> Iterator[_Chosen]:
-    """The first backend that works here and may run the whole plan."""
-    names = (options.backend,) if options.backend else registry.installed()
-    unusable: list[str] = []
-    remedies: list[str] = []
-    refusal: Refused | None = None
-    for name in names:
-        with closing(registry.load(name, _backend_options(options))) as backend:
-            probe = backend.probe()
-            if probe.capabilities is None:
-                unusable.append(f"{name}: {probe.reason}")
-                remedies.append(probe.remedy)
+    """The first backend that works here and may run the whole plan; what follows is not loaded."""
+    require_consent(plan.stages, options.consent)
+    _check_name(options)
+    passed: list[PassedOver] = []
+    for name in (options.backend,) if options.backend else registry.installed():
+        with ExitStack() as stack:
+            backend, probe = _opened(name, options, stack)
+            if backend is None or probe.capabilities is None:
+                passed.append(unusable(name, probe))
                 continue
-            try:
-                unenforced = _admit_all(plan, probe.capabilities, name, options.consent)
-            except Refused as error:
-                refusal = refusal or error
+            weak = admit(plan.stages, probe.capabilities, backend=name, consent=options.consent)
+            if isinstance(weak, PassedOver):
+                passed.append(weak)
                 continue
-            reason = "asked for" if options.backend else "the first that can run this plan"
             yield _Chosen(
                 backend=backend,
-                reason=reason,
-                capabilities=probe.capabilities,
-                unenforced=unenforced,
+                reason="asked for" if options.backend else why_chosen(passed),
+                notice=weak_notice(weak, probe.capabilities, backend=name),
+                unenforced={stage.name: weak for stage in plan.stages},
             )
             return
-    raise refusal or BackendUnavailable(
-        "; ".join(unusable) or "no backend is installed",
-        hint="; ".join(filter(None, remedies)) or "see 'isol8tasks doctor'",
-    )
+    raise nothing_left(passed)
 
 
-def _admit_all(
-    plan: Plan, capabilities: Capabilities, backend: str, consent: Consent
-) -> dict[str, tuple[Limit, ...]]:
-    return {
-        stage.name: admit(stage, capabilities, backend=backend, consent=consent)
-        for stage in plan.stages
-    }
+def _check_name(options: RunOptions) -> None:
+    have = registry.installed()
+    if options.backend is not None and options.backend not in have:
+        meant = did_you_mean(options.backend, have)
+        raise registry.unknown(options.backend, meant=meant)
+
+
+def _opened(name: str, options: RunOptions, stack: ExitStack) -> tuple[Backend | None, Probe]:
+    """A backend, until the stack is closed, and what it found; what it raised is a reason too."""
+    given = _backend_options(options)
+    try:
+        backend = stack.enter_context(closing(registry.load(name, given)))
+        return backend, backend.probe()
+    except Isol8Error as error:
+        return None, Probe(reason=error.message, remedy=error.hint)
 
 
 class _Run:
@@ -278,14 +307,16 @@ class _Run:
         self._clock: Clock = MonotonicClock()
         self._emit = _FanOut(sinks)
         self._disposal = Disposal()
+        values = _secrets(plan)
+        self._supply = SandboxSupply(chosen.backend, secrets=values, dispose=self._disposal)
         self._bench = Workbench(
-            backend=chosen.backend,
+            sandbox=self._supply.take,
             artifacts=artifacts,
             clock=self._clock,
             emit=self._emit,
             cancel=cancel,
             posargs=plan.posargs,
-            secrets=_secrets(plan),
+            secrets=values,
             dispose=self._disposal,
         )
 
@@ -301,8 +332,8 @@ class _Run:
                 jobs=self._options.parallel,
             )
         )
-        if notice := _weak_notice(self._chosen):
-            self._emit(Notice(text=notice))
+        if self._chosen.notice:
+            self._emit(Notice(text=self._chosen.notice))
         try:
             results = self._scheduler().run()
         finally:
@@ -331,6 +362,7 @@ class _Run:
             self._plan,
             perform=self._perform,
             bakery=bakery,
+            supply=self._supply,
             slots=Slots(Capacity(cpus=_cpus(), memory=_memory(), jobs=jobs)),
             jobs=jobs,
             emit=self._emit,
@@ -371,26 +403,6 @@ class _FanOut:
                 self.notices.append(event.text)
             for sink in self._sinks:
                 sink(event)
-
-
-def _weak_notice(chosen: _Chosen) -> str:
-    """One sentence about limits that this host holds less than firmly."""
-    weak = {limit for limits in chosen.unenforced.values() for limit in limits}
-    clauses = []
-    for level, word in _WEAKLY.items():
-        held = (limit for limit in Limit if chosen.capabilities.enforcement(limit) is level)
-        if names := [limit.value for limit in held if limit in weak]:
-            clauses.append(f"{' and '.join(names)} {word}")
-    if not clauses:
-        return ""
-    return f"on this host {chosen.backend.name} holds {', '.join(clauses)}"
-
-
-_WEAKLY = {
-    Enforcement.APPROXIMATE: "per process only",
-    Enforcement.UNVERIFIED: "perhaps",
-    Enforcement.NONE: "not at all",
-}
 
 
 def _secrets(plan: Plan) -> tuple[tuple[str, str], ...]:

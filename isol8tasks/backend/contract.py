@@ -240,10 +240,15 @@ class Backend(Protocol):
 
 @attrs.frozen(kw_only=True)
 class BackendOptions:
-    """What the composition root tells a backend: where it may keep things between runs."""
+    """What the composition root tells a backend.
+
+    `cache` is where it may keep things between runs; `images` is what an image name stands for
+    here: pairs of a name such as `python:3.12` and a reference.
+    """
 
     cache: Path
     runtime: str | None = None
+    images: tuple[tuple[str, str], ...] = ()
 
 
 BackendFactory = Callable[[BackendOptions], Backend]

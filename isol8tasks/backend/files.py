@@ -10,8 +10,9 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import IO, Self
 
 from isol8tasks.backend.contract import EntryKind, Fetched, OutputRefused, TreeEntry
 
@@ -112,29 +113,82 @@ def collect(
 
     Only regular files come out, with the caller's ownership and plain modes.
     """
-    from pathspec import GitIgnoreSpec  # noqa: PLC0415 -- many stages have no outputs
-
-    specs = {glob: GitIgnoreSpec.from_lines([f"/{glob}"]) for glob in globs}
-    matched: set[str] = set()
-    copied: list[str] = []
-    left = max_bytes
     with (
         _folder_below(root, workdir) as start,
-        _opened(into) as target,
-        _Folders(target, None) as out,
+        Outputs(workdir, globs, into, max_bytes=max_bytes) as outputs,
     ):
         for path, name, folder in _walk(start) if start is not None else ():
-            hits = [glob for glob, spec in specs.items() if spec.match_file(path)]
-            if not hits:
-                continue
-            matched.update(hits)
-            full = f"{workdir}/{path}" if workdir else path
-            left -= _copy(full, name, folder, out, left)
-            copied.append(full)
-            if len(copied) > MAX_FILES:
-                raise OutputRefused(f"more than {MAX_FILES} output files")
-    unmatched = tuple(glob for glob in globs if glob not in matched)
-    return Fetched(paths=tuple(sorted(copied)), unmatched=unmatched)
+            full = outputs.chosen(path)
+            if full is not None:
+                _copy(full, name, folder, outputs)
+        return outputs.fetched()
+
+
+class Outputs:
+    """Where outputs go: which are wanted, under which names, and how many bytes more may come."""
+
+    def __init__(self, workdir: str, globs: tuple[str, ...], into: Path, *, max_bytes: int) -> None:
+        from pathspec import GitIgnoreSpec  # noqa: PLC0415 -- many stages have no outputs
+
+        self._workdir = workdir
+        self._globs = globs
+        self._specs = {glob: GitIgnoreSpec.from_lines([f"/{glob}"]) for glob in globs}
+        self._matched: set[str] = set()
+        self._copied: list[str] = []
+        self._left = max_bytes
+        with _opened(into) as target:
+            self._folders = _Folders(target, None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._folders.__exit__(*error)
+
+    def chosen(self, path: str) -> str | None:
+        """The path below the root of what a glob matches below the working directory.
+
+        OutputRefused for a name that must not come out.
+        """
+        hits = [glob for glob, spec in self._specs.items() if spec.match_file(path)]
+        if not hits:
+            return None
+        self._matched.update(hits)
+        full = f"{self._workdir}/{path}" if self._workdir else path
+        shown = ascii(full)
+        if any(ord(each) < 0x20 or 0xDC80 <= ord(each) <= 0xDCFF for each in full):
+            raise OutputRefused(
+                f"the output {shown} has control characters or broken text in its name"
+            )
+        if len(os.fsencode(full)) > MAX_PATH:
+            raise OutputRefused(
+                f"the output {shown[:100]}… has a path longer than {MAX_PATH} bytes"
+            )
+        return full
+
+    def write(self, full: str, size: int, *, executable: bool, pieces: Iterable[bytes]) -> None:
+        """Write one output of so many bytes; OutputRefused when that is too much."""
+        if size > self._left:
+            raise OutputRefused(f"the outputs are larger than the disk limit, at {full!a}")
+        self._left -= size
+        *parents, last = full.split("/")
+        target = os.open(last, _CREATE, 0o600, dir_fd=self._folders.open(tuple(parents)))
+        with open(target, "wb") as copy:
+            copy.writelines(pieces)
+            os.fchmod(target, 0o755 if executable else 0o644)
+        self._copied.append(full)
+        if len(self._copied) > MAX_FILES:
+            raise OutputRefused(f"more than {MAX_FILES} output files")
+
+    def read(self, full: str) -> IO[bytes]:
+        """Open an output that was written."""
+        *parents, last = full.split("/")
+        return open(os.open(last, _READ, dir_fd=self._folders.open(tuple(parents))), "rb")
+
+    def fetched(self) -> Fetched:
+        """What came."""
+        unmatched = tuple(glob for glob in self._globs if glob not in self._matched)
+        return Fetched(paths=tuple(sorted(self._copied)), unmatched=unmatched)
 
 
 @contextmanager
@@ -216,26 +270,17 @@ def _is_folder(name: str, folder: int) -> bool:
         return False
 
 
-def _copy(path: str, name: str, folder: int, out: _Folders, left: int) -> int:
-    """Copy one file; its size."""
-    shown = ascii(path)
-    if any(ord(character) < 0x20 or 0xDC80 <= ord(character) <= 0xDCFF for character in path):
-        raise OutputRefused(f"the output {shown} has control characters or broken text in its name")
-    if len(os.fsencode(path)) > MAX_PATH:
-        raise OutputRefused(f"the output {shown[:100]}… has a path longer than {MAX_PATH} bytes")
-    with open(_open_output(name, folder, shown), "rb") as source:
+def _copy(full: str, name: str, folder: int, outputs: Outputs) -> None:
+    with open(_open_output(name, folder, ascii(full)), "rb") as source:
         found = os.fstat(source.fileno())
         if not stat.S_ISREG(found.st_mode):
-            raise OutputRefused(f"the output {shown} is not a regular file")
-        if found.st_size > left:
-            raise OutputRefused(f"the outputs are larger than the disk limit, at {shown}")
-        *parents, last = path.split("/")
-        target = os.open(last, _CREATE, 0o600, dir_fd=out.open(tuple(parents)))
-        with open(target, "wb") as copy:
-            while piece := source.read(_CHUNK):
-                copy.write(piece)
-            os.fchmod(target, 0o755 if found.st_mode & stat.S_IXUSR else 0o644)
-    return found.st_size
+            raise OutputRefused(f"the output {full!a} is not a regular file")
+        outputs.write(
+            full,
+            found.st_size,
+            executable=bool(found.st_mode & stat.S_IXUSR),
+            pieces=iter(partial(source.read, _CHUNK), b""),
+        )
 
 
 def _open_output(name: str, folder: int, shown: str) -> int:

@@ -8,6 +8,7 @@ import secrets
 import shutil
 import stat
 import subprocess
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -55,9 +56,12 @@ def make_folder(folder: Path) -> None:
         ) from error
 
 
-def sweep_claims(parent: Path) -> int:
-    """Remove the folders whose owner is gone; how many that was."""
-    return sum(_sweep_claim(path) for path in sorted(parent.glob("*.lock")))
+def sweep_claims(parent: Path, release: Callable[[Path], None] = lambda _folder: None) -> int:
+    """Remove the folders whose owner is gone; how many that was.
+
+    `release` is called before, and frees what is mounted in such a folder; OSError leaves it.
+    """
+    return sum(_sweep_claim(path, release) for path in sorted(parent.glob("*.lock")))
 
 
 def remove_tree(path: Path) -> None:
@@ -83,7 +87,7 @@ def _claim(parent: Path) -> tuple[Path, int]:
         os.close(lock)
 
 
-def _sweep_claim(path: Path) -> bool:
+def _sweep_claim(path: Path, release: Callable[[Path], None]) -> bool:
     try:
         lock = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
@@ -92,6 +96,7 @@ def _sweep_claim(path: Path) -> bool:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         folder = path.with_suffix("")
         if folder.is_dir() and not folder.is_symlink():
+            release(folder)
             remove_tree(folder)
         path.unlink(missing_ok=True)
     except OSError:

@@ -24,12 +24,17 @@ def load(name: str, options: BackendOptions) -> Backend:
     """Import and build a backend; BackendUnavailable when there is none of that name."""
     entries = [entry for entry in entry_points(group=GROUP) if entry.name == name]
     if not entries:
-        have = ", ".join(installed()) or "none"
-        raise BackendUnavailable(
-            f"there is no backend named {name!r}",
-            hint=f"installed: {have}; a backend is a package that registers under '{GROUP}'",
-        )
+        raise unknown(name)
     return _build(entries[0], options)
+
+
+def unknown(name: str, *, meant: str = "") -> BackendUnavailable:
+    """The error for a name that no backend has; `meant` ends its sentence."""
+    have = ", ".join(installed()) or "none"
+    return BackendUnavailable(
+        f"there is no backend named {name!r}{meant}",
+        hint=f"installed: {have}; a backend is a package that registers under '{GROUP}'",
+    )
 
 
 def _build(entry: EntryPoint, options: BackendOptions) -> Backend:
@@ -38,6 +43,6 @@ def _build(entry: EntryPoint, options: BackendOptions) -> Backend:
         return factory(options)
     except ImportError as error:
         raise BackendUnavailable(
-            f"the backend {entry.name!r} cannot be imported: {error}",
+            f"{entry.name} cannot be imported: {error}",
             hint="reinstall isol8tasks or the package that brings this backend",
         ) from error

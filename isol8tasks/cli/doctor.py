@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from isol8tasks.app import Diagnosis
     from isol8tasks.backend.contract import Capabilities
 
+    Pairs = Sequence[tuple[str, str]]
+
 SCHEMA = 1
 
 _WHO = {True: "the user who starts them", False: "unprivileged users of their own"}
@@ -35,26 +37,32 @@ def doctor_command(as_json: bool, **flags: Any) -> int:
     """
     from isol8tasks.app import diagnose  # noqa: PLC0415 -- not for help
 
-    found = diagnose(run_options(options.settings(flags)))
+    settings = options.settings(flags)
+    found = diagnose(run_options(settings))
     if as_json:
         import json  # noqa: PLC0415 -- the text does without
 
-        click.echo(json.dumps(document(found), indent=2))
+        click.echo(json.dumps(document(found, settings.images), indent=2))
     else:
-        click.echo("\n".join(lines(found)))
+        click.echo("\n".join(lines(found, settings.images)))
     return PASSED if any(diagnosis.chosen for diagnosis in found) else OPERATION
 
 
-def lines(found: Sequence[Diagnosis]) -> Iterator[str]:
+def lines(found: Sequence[Diagnosis], images: Pairs = ()) -> Iterator[str]:
     """The text of `doctor`."""
     yield f"isol8tasks {__version__}, Python {platform.python_version()}, {_host()}"
     for diagnosis in found:
         yield from ("", *_diagnosis(diagnosis))
     if not found:
         yield "no backend is installed"
+    if images:
+        width = max(len(name) for name, _ in images)
+        yield from ("", "what the names of images stand for:")
+        for name, reference in images:
+            yield f"    {one_line(f'{name:{width}}  {reference}')}"
 
 
-def document(found: Sequence[Diagnosis]) -> dict[str, Any]:
+def document(found: Sequence[Diagnosis], images: Pairs = ()) -> dict[str, Any]:
     """The JSON of `doctor`."""
     return {
         "schema": SCHEMA,
@@ -62,6 +70,7 @@ def document(found: Sequence[Diagnosis]) -> dict[str, Any]:
         "python": platform.python_version(),
         "host": _host(),
         "backends": [_backend(diagnosis) for diagnosis in found],
+        "images": dict(images),
     }
 
 
@@ -73,7 +82,7 @@ def _diagnosis(diagnosis: Diagnosis) -> Iterator[str]:
     probe = diagnosis.probe
     mark = "*" if diagnosis.chosen else " "
     works = "works" if probe.capabilities else "does not work here"
-    yield one_line(f"{mark} {diagnosis.name} {probe.version}").ljust(2) + f": {works}"
+    yield f"{mark} {one_line(f'{diagnosis.name} {probe.version}')}: {works}"
     if probe.capabilities and diagnosis.reason:
         yield f"    {'chosen' if diagnosis.chosen else 'not chosen'}: {one_line(diagnosis.reason)}"
     if probe.reason:

@@ -225,11 +225,11 @@ def _refused(error: Refused, stage: Stage) -> Refused:
     """The same in the words of a command line."""
     from isol8tasks.plan.admit import IMAGE_HINT  # noqa: PLC0415 -- not for help
 
-    if error.hint != IMAGE_HINT or stage.image.kind is not ImageKind.REFERENCE:
+    if not error.hint.startswith(IMAGE_HINT) or stage.image.kind is not ImageKind.REFERENCE:
         return error
     meant = did_you_mean(stage.image.reference.partition(":")[0], _NAMES)
     hint = "write --image python, --image node or --image bash, or use a backend that has it"
-    return Refused(error.message + meant, hint=hint)
+    return Refused(error.message + meant, hint=hint + error.hint.removeprefix(IMAGE_HINT))
 
 
 def _show(report: RunReport, *, as_json: bool, raw: bool, quiet: bool) -> int:

@@ -22,30 +22,42 @@ _WORDS = {
 
 @attrs.frozen(kw_only=True)
 class Kind:
-    """One kind of value: its description, what to write, its types in TOML, and how it is read."""
+    """One kind of value: its description, what to write, its types in TOML, and how it is read.
+
+    `how_in_text` is what to write in a variable, where that is not what TOML has.
+    """
 
     what: str
     how: str
     types: tuple[type, ...]
     parse: Converter = str
     check: Converter
+    how_in_text: str = ""
 
     def from_text(self, text: str) -> Any:
         """The value that a variable or a flag spells."""
         try:
             parsed = self.parse(text.strip())
         except (ValueError, KeyError):
-            raise self._wrong(text) from None
+            raise self._wrong(text, self.how_in_text or self.how) from None
         return self.check(parsed)
 
     def from_value(self, value: Any) -> Any:
         """The value that TOML, or a flag that is no text, has."""
         if type(value) not in self.types:
-            raise self._wrong(value)
+            raise self._wrong(value, self.how)
         return self.check(value)
 
-    def _wrong(self, value: Any) -> ValueError:
-        return ValueError(f"{value!r} is not {self.what}: write {self.how}")
+    def _wrong(self, value: Any, how: str) -> ValueError:
+        return ValueError(f"{value!r} is not {self.what}: write {how}")
+
+
+class WrongEntry(ValueError):
+    """What is wrong with one entry of a table; `entry` is its name."""
+
+    def __init__(self, message: str, entry: str) -> None:
+        super().__init__(message)
+        self.entry = entry
 
 
 def render(value: Any) -> str:
@@ -59,6 +71,8 @@ def render(value: Any) -> str:
             return format_duration(value)
         case frozenset():
             return ", ".join(sorted(value)) or "(none)"
+        case tuple():
+            return ", ".join(f"{name}={reference}" for name, reference in value) or "(none)"
         case _:
             return str(value)
 
@@ -72,6 +86,35 @@ def _limits(names: Any) -> frozenset[Limit]:
 
 def _words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _pairs(text: str) -> dict[str, str]:
+    words = [word.partition("=") for word in _words(text)]
+    pairs = {name.strip(): reference.strip() for name, equals, reference in words if equals}
+    if len(pairs) < len(words):
+        raise ValueError(text)
+    return pairs
+
+
+def _images(table: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    for name, reference in table.items():
+        if not _names_image(name):
+            message = f"{name!r} is not the name of an image: write one such as python:3.12"
+            raise WrongEntry(message, name)
+        if not _names_image(reference):
+            raise WrongEntry(
+                f"{reference!r}, for {name!r}, is not the reference of an image:"
+                " write one such as localhost/python:3.12",
+                name,
+            )
+    return tuple(sorted(table.items()))
+
+
+def _names_image(value: Any) -> bool:
+    """Whether it can be one word of a command line, shown as it is and never an option."""
+    if not isinstance(value, str) or not value or value.startswith("-"):
+        return False
+    return value.isprintable() and " " not in value
 
 
 def _nonempty(text: str) -> str:
@@ -115,4 +158,12 @@ LIMITS = Kind(
     types=(list, tuple),
     parse=_words,
     check=_limits,
+)
+IMAGES = Kind(
+    what="a map of images",
+    how="{ 'python:3.12' = 'localhost/python:3.12' }",
+    how_in_text="python:3.12=localhost/python:3.12, each name once, with commas between",
+    types=(dict,),
+    parse=_pairs,
+    check=_images,
 )

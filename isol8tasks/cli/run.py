@@ -103,6 +103,7 @@ def run_options(settings: Settings) -> RunOptions:
         require_enforced=settings.require_enforced,
         bake_timeout=settings.bake_timeout,
         cache=settings.cache,
+        images=settings.images,
     )
 
 

@@ -15,7 +15,7 @@ from isol8tasks.plan.suggest import did_you_mean, nearest
 from isol8tasks.taskfile.wrong import message_and_hint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from isol8tasks.model.limits import Limit
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 PREFIX = "ISOL8TASKS_"
 FILE_NAMES = ("isol8tasks.toml", "pyproject.toml")
 
-_HEADER = re.compile(r"\s*\[\s*tool\.isol8tasks\s*\]")
 _AT_LINE = re.compile(r"\(at line (\d+),")
 
 
@@ -31,6 +30,7 @@ _AT_LINE = re.compile(r"\(at line (\d+),")
 class Settings:
     """Everything that can be set outside a task file. `bake_timeout` is in seconds.
 
+    `images` is what an image name stands for: sorted pairs of a name and a reference.
     `sources` says, per setting, where its value came from; `unknown` names variables that look
     like settings and are none.
     """
@@ -51,6 +51,7 @@ class Settings:
     require_enforced: bool = attrs.field(default=False, metadata={"kind": kinds.BOOLEAN})
     bake_timeout: float = attrs.field(default=600.0, metadata={"kind": kinds.DURATION})
     cache: Path | None = attrs.field(default=None, metadata={"kind": kinds.PATH})
+    images: tuple[tuple[str, str], ...] = attrs.field(default=(), metadata={"kind": kinds.IMAGES})
     sources: tuple[tuple[str, str], ...] = ()
     unknown: tuple[str, ...] = ()
 
@@ -133,12 +134,12 @@ def _from_file(folder: Path) -> _Found:
 def _checked(table: Mapping[str, Any], path: Path) -> _Found:
     found: _Found = {}
     for name, value in table.items():
-        where = Location(str(path), _line(path, name))
         if name not in KINDS:
             message = f"{name!r} is not a setting{did_you_mean(name, KINDS)}"
+            where = Location(str(path), _line(path, name))
             raise SettingsError(message, where=where, hint=f"there are: {', '.join(KINDS)}")
         convert = KINDS[name].from_value
-        converted = _converted(convert, value, label=name, folder=path.parent, where=where)
+        converted = _converted(convert, value, label=name, folder=path.parent, file=path)
         found[name] = (converted, str(path))
     return found
 
@@ -149,23 +150,40 @@ def _converted(
     *,
     label: str,
     folder: Path,
-    where: Location | None = None,
+    file: Path | None = None,
 ) -> Any:
     try:
         converted = convert(value)
     except ValueError as error:
         message, hint = message_and_hint(error)
+        entry = error.entry if isinstance(error, kinds.WrongEntry) else ""
+        where = Location(str(file), _line(file, label, entry)) if file else None
         raise SettingsError(f"{label}: {message}", where=where, hint=hint) from None
     return folder / converted.expanduser() if isinstance(converted, Path) else converted
 
 
-def _line(path: Path, name: str) -> int:
-    """The line that gives a setting, as well as it can be told from the text; 0 if not."""
+def _line(path: Path, name: str, entry: str = "") -> int:
+    """The line of a setting or of an entry of one, as well as the text tells it; 0 if not."""
     lines = path.read_text("utf-8").split("\n")
-    header = next((n for n, line in enumerate(lines) if _HEADER.match(line)), 0)
-    key = re.compile(rf"\s*([\w.]*isol8tasks\.)?[\"']?{re.escape(name)}[\"']?\s*=")
-    found = (n for n, line in enumerate(lines, 1) if n > header and key.match(line))
-    return next(found, 0)
+    key = rf"([\w.]*isol8tasks\.)?{_quotable(name)}"
+    below = r"tool\.isol8tasks\." if path.name == "pyproject.toml" else ""
+    start = _first(lines, r"\[\s*tool\.isol8tasks\s*\]")
+    table = _first(lines, rf"\[+\s*{below}{_quotable(name)}\s*[.\]]")
+    found = 0
+    if entry:
+        dotted = _first(lines, rf"{key}\s*\.\s*{_quotable(entry)}\s*[.=]", start)
+        found = _first(lines, rf"{_quotable(entry)}\s*[.=]", table) if table else dotted
+    return found or _first(lines, rf"{key}\s*=", start) or table
+
+
+def _quotable(name: str) -> str:
+    return rf"[\"']?{re.escape(name)}[\"']?"
+
+
+def _first(lines: Sequence[str], pattern: str, after: int = 0) -> int:
+    """The number of the first line that begins so; 0 if none does."""
+    begins = re.compile(rf"\s*{pattern}")
+    return next((n for n, line in enumerate(lines, 1) if n > after and begins.match(line)), 0)
 
 
 def _table(path: Path) -> Mapping[str, Any] | None:

@@ -9,14 +9,7 @@ from contextlib import contextmanager
 
 import attrs
 
-from isol8tasks.backend.contract import (
-    Backend,
-    OutputRefused,
-    PreparedImage,
-    Sandbox,
-    SandboxSpec,
-    TreeEntry,
-)
+from isol8tasks.backend.contract import OutputRefused, PreparedImage, Sandbox, TreeEntry
 from isol8tasks.engine.cancel import CancelSource
 from isol8tasks.engine.disposal import Close, at_once
 from isol8tasks.engine.masking import Mask
@@ -43,10 +36,10 @@ from isol8tasks.ports import ArtifactStore, Clock, EventSink, StageFolder
 class Workbench:
     """What every attempt of a run shares. `secrets` are values by name.
 
-    `dispose` closes a sandbox that is done, now or soon.
+    `sandbox` gives an attempt a sandbox of its own; `dispose` closes one that is done, now or soon.
     """
 
-    backend: Backend
+    sandbox: Callable[[Stage, PreparedImage], Sandbox]
     artifacts: ArtifactStore
     clock: Clock
     emit: EventSink
@@ -64,8 +57,7 @@ class Attempt:
         self._stage = stage
         self._image = image
         secrets = dict(bench.secrets)
-        self._secrets = {secret.name: secrets[secret.name] for secret in stage.secrets}
-        self._mask = Mask(self._secrets.values())
+        self._mask = Mask(secrets[secret.name] for secret in stage.secrets)
         self._durations: dict[Phase, float] = {}
         self._phase = Phase.INPUTS
         self._killed_for: Limit | None = None
@@ -87,24 +79,13 @@ class Attempt:
     ) -> StageResult:
         with self._timed(Phase.INPUTS):
             tree = inputs()
-            sandbox = self._bench.backend.create(self._spec())
+            sandbox = self._bench.sandbox(self._stage, self._image)
         try:
             with self._timed(Phase.INPUTS):
                 sandbox.put(tree)
             return self._run(sandbox, folder)
         finally:
             self._bench.dispose(sandbox.close)
-
-    def _spec(self) -> SandboxSpec:
-        stage = self._stage
-        return SandboxSpec(
-            name=stage.name,
-            image=self._image,
-            limits=stage.limits,
-            network=stage.network,
-            env=tuple(sorted({**dict(stage.env), **self._secrets}.items())),
-            workdir=stage.working_directory,
-        )
 
     def _run(self, sandbox: Sandbox, folder: StageFolder) -> StageResult:
         output = StageOutput(

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
+_THREADS = 2
+"""An engine takes long to remove a container, and gains nothing from more."""
+
 Close = Callable[[], None]
 
 
@@ -14,10 +17,10 @@ def at_once(close: Close) -> None:
 
 
 class Disposal:
-    """Closes what it is given in a thread of its own."""
+    """Closes what it is given in threads of its own."""
 
     def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="close")
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="close")
         self._closed: list[Future[None]] = []
 
     def __call__(self, close: Close) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from queue import SimpleQueue
 
 import attrs
 
 from isol8tasks.backend.contract import PreparedImage
+from isol8tasks.engine.ahead import SandboxSupply
 from isol8tasks.engine.attempt import stopped
 from isol8tasks.engine.cancel import CancelSource
 from isol8tasks.engine.images import Bakery, Outcome
+from isol8tasks.engine.queues import ReadyStages, SoonStages
 from isol8tasks.engine.slots import Slots
 from isol8tasks.errors import Isol8Error
 from isol8tasks.model.events import Notice, StageFinished
@@ -38,40 +40,6 @@ class _Baked:
     outcome: Outcome | BaseException
 
 
-class _ReadyStages:
-    """Ready stages, the longest path behind them first, without a scan of those that do not fit.
-
-    Stages with equal needs share a heap, so that a look at the heads is enough.
-    """
-
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        self._index = {stage.name: index for index, stage in enumerate(plan.stages)}
-        self._heaps: dict[tuple[float, int], list[tuple[int, int, str]]] = {}
-
-    def add(self, stage: Stage) -> None:
-        key = (stage.limits.cpus, stage.limits.memory)
-        rank = (-self._plan.weight(stage.name), self._index[stage.name], stage.name)
-        heapq.heappush(self._heaps.setdefault(key, []), rank)
-
-    def take(self, slots: Slots) -> Stage | None:
-        """The best stage that fits into the free slots, no longer ready then."""
-        if slots.full:
-            return None
-        heads = [
-            (heap[0], key)
-            for key, heap in self._heaps.items()
-            if slots.fits(self._plan.stage(heap[0][2]).limits)
-        ]
-        if not heads:
-            return None
-        (_, _, name), key = min(heads)
-        heapq.heappop(self._heaps[key])
-        if not self._heaps[key]:
-            del self._heaps[key]
-        return self._plan.stage(name)
-
-
 class Scheduler:
     """Runs a plan once. Results are kept in `results` by name."""
 
@@ -81,6 +49,7 @@ class Scheduler:
         *,
         perform: Perform,
         bakery: Bakery,
+        supply: SandboxSupply,
         slots: Slots,
         jobs: int,
         emit: EventSink,
@@ -90,14 +59,16 @@ class Scheduler:
         self._plan = plan
         self._perform = perform
         self._bakery = bakery
+        self._supply = supply
         self._slots = slots
         self._jobs = jobs
         self._emit = emit
         self._cancel = cancel
         self._fail_fast = fail_fast
-        self._ready = _ReadyStages(plan)
+        self._ready = ReadyStages(plan)
+        self._soon = SoonStages(plan, most=jobs)
         self._missing = {stage.name: len(plan.prerequisites(stage.name)) for stage in plan.stages}
-        self._images: dict[Image, PreparedImage | None] = {}
+        self._images: dict[Image, PreparedImage] = {}
         self._wanting: dict[Image, set[str]] = {}
         self._queue: SimpleQueue[_Performed | _Baked | None] = SimpleQueue()
         self.results: dict[str, StageResult] = {}
@@ -106,18 +77,18 @@ class Scheduler:
         """Run to the end or until cancelled; results in the order of the plan."""
         unsubscribe = self._cancel.on_cancel(lambda: self._queue.put(None))
         pool = ThreadPoolExecutor(self._jobs, thread_name_prefix="stage")
-        try:
-            self._start_bakes()
-            while len(self.results) < len(self._plan.stages):
-                self._fill(pool)
-                self._take(self._queue.get())
-        except BaseException:
-            self._cancel.cancel(StopReason.TERMINATED)
-            raise
-        finally:
-            unsubscribe()
-            pool.shutdown(wait=True)
-            self._bakery.close()
+        with closing(self._bakery), closing(self._supply), pool:
+            try:
+                self._start_bakes()
+                while len(self.results) < len(self._plan.stages):
+                    self._fill(pool)
+                    self._look_ahead()
+                    self._take(self._queue.get())
+            except BaseException:
+                self._cancel.cancel(StopReason.TERMINATED)
+                raise
+            finally:
+                unsubscribe()
         return tuple(self.results[stage.name] for stage in self._plan.stages)
 
     def _start_bakes(self) -> None:
@@ -133,13 +104,18 @@ class Scheduler:
                     Notice(text=f"'{stage.name}' wants more than this machine: it runs alone")
                 )
             self._slots.take(stage.name, stage.limits)
+            self._soon.started(stage.name)
             pool.submit(self._work, stage)
 
+    def _look_ahead(self) -> None:
+        """At most as many sandboxes wait as stages may run; for a cancelled run, none is made."""
+        if not self._cancel.cancelled:
+            for stage in self._soon.take():
+                self._supply.expect(stage, self._images[stage.image])
+
     def _work(self, stage: Stage) -> None:
-        image = self._images[stage.image]
         try:
-            assert image is not None  # noqa: S101 -- a stage is not ready before its image
-            result: StageResult | BaseException = self._perform(stage, image)
+            result: StageResult | BaseException = self._perform(stage, self._images[stage.image])
         except BaseException as error:  # noqa: BLE001 -- the scheduler's thread raises it
             result = error
         self._queue.put(_Performed(stage.name, result))
@@ -160,6 +136,7 @@ class Scheduler:
         if isinstance(outcome, PreparedImage):
             self._images[image] = outcome
             for name in self._in_order(self._wanting[image]):
+                self._soon.image_prepared(name)
                 self._make_ready(name)
         elif isinstance(outcome, Isol8Error):
             for name in self._in_order(self._wanting[image]):
@@ -172,7 +149,7 @@ class Scheduler:
 
     def _make_ready(self, name: str) -> None:
         stage = self._plan.stage(name)
-        waiting = self._missing[name] or self._images.get(stage.image) is None
+        waiting = self._missing[name] or stage.image not in self._images
         if not waiting and name not in self.results:
             self._ready.add(stage)
 
@@ -189,6 +166,8 @@ class Scheduler:
             self.results[name] = result
             self._emit(StageFinished(result=result))
             self._unwant(name)
+            self._soon.settle(name)
+            self._supply.drop(name)
             if self._fail_fast and not result.acceptable:
                 self._cancel.cancel(StopReason.FAIL_FAST)
             for dependant in reversed(self._plan.dependants(name)):

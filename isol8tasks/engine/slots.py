@@ -19,7 +19,7 @@ class Capacity:
 
 
 class Slots:
-    """Who uses what of a capacity."""
+    """Who uses what of a capacity: stages that run. A sandbox that waits for its stage is idle."""
 
     def __init__(self, capacity: Capacity) -> None:
         self._capacity = capacity

@@ -32,6 +32,7 @@ SETTINGS = [
     ("require_enforced", "false", "default"),
     ("bake_timeout", "2m00s", "{folder}/isol8tasks.toml"),
     ("cache", "(not set)", "default"),
+    ("images", "a=x:1, node:20=y", "{folder}/isol8tasks.toml"),
 ]
 
 
@@ -82,7 +83,9 @@ def test_an_unknown_option(isol8tasks: Program) -> None:
 
 
 def test_show_settings(isol8tasks: Program, folder: Path) -> None:
-    (folder / "isol8tasks.toml").write_text('fail_fast = true\njobs = 2\nbake_timeout = "2m"\n')
+    (folder / "isol8tasks.toml").write_text(
+        'fail_fast = true\njobs = 2\nbake_timeout = "2m"\n[images]\n"node:20" = "y"\na = "x:1"\n'
+    )
     words = ("-j3", "--report=r.json", "--allow-unenforced=memory", "--allow-unenforced=pids")
     ran = isol8tasks("run", "--show-settings", *words, env={"ISOL8TASKS_BACKEND": "bubblewrap"})
     width = len(f"{folder}/r.json")
@@ -114,6 +117,21 @@ def test_a_wrong_setting(isol8tasks: Program, project: Callable[[str], Path]) ->
         (
             "error: jobs: 'many' is not a whole number above zero\n  --> pyproject.toml:2\n"
             "  hint: write 1, 2, 3 …\n"
+        ),
+    )
+
+
+def test_a_wrong_entry_of_a_setting(isol8tasks: Program, project: Callable[[str], Path]) -> None:
+    folder = project("listing")
+    images = "[tool.isol8tasks.images]\n'python:3.12' = '--privileged'\n"
+    (folder / "pyproject.toml").write_text(images)
+    ran = isol8tasks("list")
+    assert (ran.code, ran.stdout, ran.stderr) == (
+        2,
+        "",
+        (
+            "error: images: '--privileged', for 'python:3.12', is not the reference of an image\n"
+            "  --> pyproject.toml:2\n  hint: write one such as localhost/python:3.12\n"
         ),
     )
 

@@ -49,6 +49,7 @@ def test_defaults(tmp_path: Path) -> None:
         "require_enforced": "false",
         "bake_timeout": "10m00s",
         "cache": "(not set)",
+        "images": "(none)",
     }
     assert {source for _, _, source in settings.table()} == {"default"}
 
@@ -69,6 +70,7 @@ def test_a_flag_can_take_back_what_a_file_says(tmp_path: Path) -> None:
     assert not given(tmp_path, flags={"fail_fast": False}).fail_fast
 
 
+PAIRS = (("node", "x/n:1"), ("python:3.12", "y:5000/p@sha256:a"))
 FROM_FILE = [
     ("jobs", "4", 4),
     ("fail_fast", "true", True),
@@ -77,6 +79,8 @@ FROM_FILE = [
     ("bake_timeout", "90", 90.0),
     ("backend", '"docker"', "docker"),
     ("color", '"never"', "never"),
+    ("images", "{}", ()),
+    ("images", "{ node = 'x/n:1', 'python:3.12' = 'y:5000/p@sha256:a' }", PAIRS),
 ]
 FROM_TEXT = [
     ("jobs", "4", 4),
@@ -87,6 +91,9 @@ FROM_TEXT = [
     ("bake_timeout", "2m", 120.0),
     ("bake_timeout", "1.5", 1.5),
     ("backend", "docker", "docker"),
+    ("images", "python:3.12 = y:5000/p@sha256:a, node=x/n:1,", PAIRS),
+    ("images", "a=b=c", (("a", "b=c"),)),
+    ("images", ",", ()),
 ]
 
 
@@ -121,6 +128,12 @@ WRONG_TEXT = [
     ("color", "blue", "'blue' is not a choice"),
     ("bake_timeout", "soon", "'soon' is not a duration"),
     ("allow_unenforced", "memry", "'memry' is not a limit"),
+    ("images", "x/n:1", "'x/n:1' is not a map of images"),
+    ("images", "a=x,b", "'a=x,b' is not a map of images"),
+    ("images", "a=x,a=y", "'a=x,a=y' is not a map of images"),
+    ("images", "=x", "'' is not the name of an image"),
+    ("images", "a=", "'', for 'a', is not the reference of an image"),
+    ("images", "a=x y", "'x y', for 'a', is not the reference of an image"),
 ]
 WRONG_TOML = [
     ("jobs = true", "jobs: True is not a whole number above zero"),
@@ -131,6 +144,16 @@ WRONG_TOML = [
     ("allow_unenforced = [1]", "allow_unenforced: 1 is not a limit"),
     ('backend = ""', "backend: an empty text means nothing here"),
     ("cache = 1", "cache: 1 is not a path"),
+    ("images = 'x'", "images: 'x' is not a map of images"),
+    ("[[images]]", "images: [{}] is not a map of images"),
+    ("images = { 'a b' = 'x' }", "images: 'a b' is not the name of an image"),
+    ("images = { '-a' = 'x' }", "images: '-a' is not the name of an image"),
+    ('images = { "a\\u202e" = "x" }', "images: 'a\\u202e' is not the name of an image"),
+    ("images = { a = 1 }", "images: 1, for 'a', is not the reference of an image"),
+    ("images = { a = '-x' }", "images: '-x', for 'a', is not the reference of an image"),
+    ("images = { a = '' }", "images: '', for 'a', is not the reference of an image"),
+    ('images = { a = "x\\u0007" }', "images: 'x\\x07', for 'a', is not the reference"),
+    ("images.a.b = 'x'", "images: {'b': 'x'}, for 'a', is not the reference of an image"),
 ]
 
 
@@ -178,6 +201,56 @@ def test_a_wrong_value_has_its_line(tmp_path: Path, text: str, line: int) -> Non
         given(tmp_path, pyproject=text)
     assert caught.value.where == (str(tmp_path / "pyproject.toml"), line)
     assert caught.value.hint == "write 1, 2, 3 …"
+
+
+IMAGE_PLACES = [
+    ("pyproject.toml", "[tool.isol8tasks]\njobs = 1\n[tool.isol8tasks.images]\nok = 'x'\n{}\n", 5),
+    ("pyproject.toml", "[tool.isol8tasks.images]\n{}\n[tool.isol8tasks]\njobs = 1\n", 2),
+    ("pyproject.toml", "[other]\n{}\n[ tool.isol8tasks.'images' ]\n  {}\n", 4),
+    ("pyproject.toml", "[tool.isol8tasks]\nimages.ok = 'x'\nimages.{}\n", 3),
+    ("pyproject.toml", "[tool.isol8tasks]\njobs = 1\nimages = {{ {} }}\n", 3),
+    ("pyproject.toml", "tool.isol8tasks.images.{}\n", 1),
+    ("pyproject.toml", "tool = {{isol8tasks = {{images = {{{}}}}}}}\n", 0),
+    ("isol8tasks.toml", "jobs = 1\n[images]\nok = 'x'\n{}\n", 4),
+    ("isol8tasks.toml", "jobs = 1\n[images.'python:3.12']\nx = 1\n", 2),
+    ("isol8tasks.toml", "\nimages = {{ {} }}\n", 2),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "line"), IMAGE_PLACES)
+def test_a_wrong_image_has_its_line(tmp_path: Path, name: str, text: str, line: int) -> None:
+    (tmp_path / name).write_text(text.format(*["'python:3.12' = 'a b'"] * 2))
+    with pytest.raises(SettingsError) as caught:
+        given(tmp_path)
+    assert caught.value.where == (str(tmp_path / name), line)
+    assert caught.value.hint == "write one such as localhost/python:3.12"
+
+
+def test_what_to_write_for_images_is_right_where_it_is_written(tmp_path: Path) -> None:
+    def hint(**wrong: Any) -> str:
+        with pytest.raises(SettingsError) as caught:
+            given(tmp_path, **wrong)
+        return caught.value.hint.removeprefix("write ")
+
+    in_text = hint(ISOL8TASKS_IMAGES="x").partition(", ")[0]
+    pairs = given(tmp_path, ISOL8TASKS_IMAGES=in_text).images
+    in_toml = hint(toml="images = 1")
+    assert given(tmp_path, toml=f"images = {in_toml}").images == pairs
+    assert pairs == (("python:3.12", "localhost/python:3.12"),)
+
+
+def test_a_map_of_images_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    settings = given(tmp_path, toml="[images]\na = 'x'\n", ISOL8TASKS_IMAGES="b=y,c=z")
+    assert settings.images == (("b", "y"), ("c", "z"))
+    table = {name: (value, source) for name, value, source in settings.table()}
+    assert table["images"] == ("b=y, c=z", "ISOL8TASKS_IMAGES")
+
+
+def test_an_unknown_table_has_its_line(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        given(tmp_path, pyproject=WIDE + "jobs = 1\n[tool.isol8tasks.image]\n")
+    assert caught.value.message == "'image' is not a setting; did you mean 'images'?"
+    assert caught.value.where == (str(tmp_path / "pyproject.toml"), 3)
 
 
 def test_an_unknown_name_in_a_file(tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
 
+from isol8tasks.engine.ahead import SandboxSupply
 from isol8tasks.engine.assemble import assemble
 from isol8tasks.engine.attempt import Attempt, Workbench
 from isol8tasks.engine.cancel import CancelSource
@@ -63,11 +65,12 @@ class Bench:
         image = self.backend.prepare(
             stage.image, base=Path(), sink=lambda _: None, cancel=CancelSource(), timeout=1
         )
-        return self.perform(stage, image)
+        supply = SandboxSupply(self.backend, secrets=self.secrets)
+        return self._perform(supply, stage, image)
 
-    def perform(self, stage: Stage, image: PreparedImage) -> StageResult:
+    def _perform(self, supply: SandboxSupply, stage: Stage, image: PreparedImage) -> StageResult:
         bench = Workbench(
-            backend=self.backend,
+            sandbox=supply.take,
             artifacts=self.artifacts,
             clock=self.clock,
             emit=self.events.append,
@@ -85,10 +88,12 @@ class Bench:
         bakery = Bakery(
             self.backend, base=Path(), timeout=1, clock=self.clock, emit=self.events.append
         )
+        supply = SandboxSupply(self.backend, secrets=self.secrets)
         scheduler = Scheduler(
             plan,
-            perform=self.perform,
+            perform=partial(self._perform, supply),
             bakery=bakery,
+            supply=supply,
             slots=Slots(self.capacity),
             jobs=self.capacity.jobs,
             emit=self.events.append,
