@@ -12,15 +12,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
-from isol8tasks_bubblewrap import Bubblewrap
 from isol8tasks_bubblewrap.binary import candidates
 
+from isol8tasks.backend import registry
 from isol8tasks.backend.contract import (
     Backend,
     BackendOptions,
@@ -133,8 +133,15 @@ def jail() -> Iterator[Jail]:
     shutil.rmtree(folder)
 
 
-BACKENDS = {"bubblewrap": Bubblewrap}
+BACKENDS = ("bubblewrap", "docker", "podman")
 """Every backend that exists; each has a mark of its name."""
+
+
+def _images() -> tuple[tuple[str, str], ...]:
+    """What scripts/engines.sh made, by the names that a task file uses."""
+    pairs = os.environ.get("ISOL8TASKS_IMAGES", "").split(",")
+    return tuple((name, image) for name, _, image in (p.partition("=") for p in pairs) if image)
+
 
 OUTSIDE = "never to be seen"
 """What a file of the host holds, beside the folder that outputs go to."""
@@ -184,7 +191,8 @@ class Bench:
     def places(self) -> set[str]:
         """What the backend keeps, down to where sandboxes have their folders."""
         found = (str(path.relative_to(self.cache)) for path in self.cache.glob("*/*/*"))
-        return {path for path in found if not path.startswith(("images/", "toolchains/"))}
+        kept = ("images/", "podman/", "toolchains/")
+        return {path for path in found if not path.startswith(kept)}
 
     def attack(
         self,
@@ -251,9 +259,9 @@ def open_cache() -> Iterator[Path]:
 )
 def backend(request: pytest.FixtureRequest, open_cache: Path) -> Iterator[Backend]:
     """Each backend that exists."""
-    backend: Backend = BACKENDS[request.param](BackendOptions(cache=open_cache))
-    yield backend
-    backend.close()
+    options = BackendOptions(cache=open_cache, images=_images())
+    with closing(registry.load(request.param, options)) as backend:
+        yield backend
 
 
 @pytest.fixture(scope="session")
@@ -316,6 +324,7 @@ def workspace(bench: Bench, tmp_path: Path) -> Workspace:
     """The real program in an empty folder, once for each backend."""
     folder = tmp_path / "workspace"
     folder.mkdir()
-    ours = {n: v for n, v in os.environ.items() if not n.startswith("ISOL8TASKS_")}
+    kept = "ISOL8TASKS_IMAGES"
+    ours = {n: v for n, v in os.environ.items() if n == kept or not n.startswith("ISOL8TASKS_")}
     quiet = {"PYTHONUTF8": "1", "TERM": "dumb", "ISOL8TASKS_CACHE": str(bench.cache)}
     return Workspace(folder, bench.backend.name, {**ours, **quiet})

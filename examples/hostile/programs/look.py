@@ -3,6 +3,7 @@
 import errno
 import os
 import socket
+import stat
 import sys
 from pathlib import Path
 
@@ -11,7 +12,6 @@ from ending import contained, escaped
 TOLD = tuple(os.environ["HOSTILE_FOLDERS"].split(":"))
 SECRETS = (
     "/etc/shadow",
-    "/etc/hostname",
     "/etc/machine-id",
     "/proc/1/environ",
     "/proc/1/maps",
@@ -30,7 +30,7 @@ SECRETS = (
     "/dev/net/tun",
     "/sandbox/private.txt",
 )
-FOLDERS = ("/root", "/home", "/var", "/sys", "/run", "/mnt", "/srv", "/boot", "/work", *TOLD)
+FOLDERS = ("/root", "/home", "/sys", "/run", "/mnt", "/srv", "/boot", "/work", *TOLD)
 ROOTS = ("", "/proc/1/root", "/proc/1/cwd/../..", "/proc/self/root", "/proc/thread-self/root")
 WRITES = (
     "/planted",
@@ -52,6 +52,8 @@ WRITES = (
 
 def read() -> None:
     found = [path for root in ROOTS for path in SECRETS if _content(root + path)]
+    if _content("/etc/hostname").strip() not in {b"", socket.gethostname().encode()}:
+        found.append("/etc/hostname")
     mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     for root in ROOTS:
         for folder in FOLDERS:
@@ -92,11 +94,14 @@ def write() -> None:
 
 
 def _writable(path: str) -> bool:
+    """Not so what leads to the null device instead, which hides a file."""
     try:
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+        file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
     except OSError:
         return False
-    return True
+    found = os.fstat(file)
+    os.close(file)
+    return not (stat.S_ISCHR(found.st_mode) and os.major(found.st_rdev) == 1)
 
 
 def neighbours() -> None:

@@ -1,0 +1,1 @@
+"""What the Docker and the Podman backend share, by composition over a small client protocol."""

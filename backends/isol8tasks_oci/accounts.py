@@ -1,0 +1,151 @@
+"""What the kernel counts for one container, read from its own control group while that is there.
+
+Engines remove the group when a container ends, and their word on memory cannot be relied on: so the
+files are opened beforehand, and read in the moment in which the first process is gone.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import suppress
+from pathlib import Path
+
+import attrs
+
+from isol8tasks.backend.cgroup_tree import write
+
+_ROOT = Path("/sys/fs/cgroup")
+_GROUP = re.compile(r"\d+:([^:]*):(.*)")
+_OOM_KILL = re.compile(rb"^oom_kill (\d+)$", re.MULTILINE)
+_USAGE = re.compile(rb"^usage_usec (\d+)$", re.MULTILINE)
+_NEVER = 1 << 62
+_EFD = os.EFD_CLOEXEC | os.EFD_NONBLOCK
+
+
+@attrs.frozen(kw_only=True)
+class Usage:
+    """What a container used; None where it could not be read. `oom_killed` of any process."""
+
+    oom_killed: bool | None = None
+    peak_memory_bytes: int | None = None
+    cpu_seconds: float | None = None
+
+
+def groups_of(text: str, container: str) -> dict[str, str]:
+    """By controller ("" for version 2), the group of a process, if it is the container's own.
+
+    A rootless engine without delegation leaves its containers in the group of their user.
+    """
+    found = (_GROUP.fullmatch(line) for line in text.splitlines())
+    return {
+        controller: match[2]
+        for match in found
+        if match and container in match[2]
+        for controller in match[1].split(",")
+    }
+
+
+class Accounts:
+    """The open files of one container's groups. `read` and `close` once each."""
+
+    def __init__(self, pid: int, container: str, *, root: Path = _ROOT) -> None:
+        self._files: dict[str, int] = {}
+        self._event = self._sentinel = -1
+        with suppress(OSError):
+            groups = groups_of(Path(f"/proc/{pid}/cgroup").read_text(), container)
+            if memory := groups.get("memory"):
+                self._open_v1(root, memory, groups.get("cpuacct"))
+            elif unified := groups.get(""):
+                self._open_v2(f"{root}{unified}")
+
+    @property
+    def found(self) -> bool:
+        """Whether the container has groups of its own."""
+        return bool(self._files)
+
+    def _open_v1(self, root: Path, memory: str, cpu: str | None) -> None:
+        folder = f"{root}/memory{memory}"
+        self._open("oom", f"{folder}/memory.oom_control")
+        self._open("peak", f"{folder}/memory.max_usage_in_bytes")
+        if cpu is not None:
+            self._open("nanoseconds", f"{root}/cpuacct{cpu}/cpuacct.usage")
+        with suppress(OSError):
+            self._subscribe(folder)
+
+    def _open_v2(self, folder: str) -> None:
+        self._open("oom", f"{folder}/memory.events")
+        self._open("peak", f"{folder}/memory.peak")
+        self._open("cpu", f"{folder}/cpu.stat")
+
+    def _open(self, name: str, path: str) -> None:
+        with suppress(OSError):
+            self._files[name] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def _subscribe(self, folder: str) -> None:
+        """Also be told of an out-of-memory (cgroup v1, "memory.oom_control" and its notifier).
+
+        A notifier is told once more when its group is removed; the sentinel, which waits for what
+        never happens, is told of that only.
+        """
+        usage = os.open(f"{folder}/memory.usage_in_bytes", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self._sentinel, self._event = os.eventfd(0, _EFD), os.eventfd(0, _EFD)
+            control = f"{folder}/cgroup.event_control"
+            write(control, f"{self._sentinel} {usage} {_NEVER}")
+            write(control, f"{self._event} {self._files['oom']}")
+        finally:
+            os.close(usage)
+
+    def read(self) -> Usage:
+        """What was used until now; call it as soon as the container's init is gone."""
+        oom, peak = self._text("oom"), self._number("peak")
+        killed = _matched(_OOM_KILL, oom)
+        usage, nanoseconds = _matched(_USAGE, self._text("cpu")), self._number("nanoseconds")
+        seconds = nanoseconds / 1e9 if nanoseconds is not None else None
+        if usage is not None:
+            seconds = usage / 1e6
+        return Usage(
+            oom_killed=self._told() if killed is None else killed > 0,
+            peak_memory_bytes=peak,
+            cpu_seconds=seconds,
+        )
+
+    def _told(self) -> bool | None:
+        """By the notifier, when the group was removed already; None without one."""
+        if self._event < 0:
+            return None
+        told = _count(self._event)
+        return told > 1 or (told == 1 and _count(self._sentinel) == 0)
+
+    def _text(self, name: str) -> bytes:
+        if name not in self._files:
+            return b""
+        try:
+            return os.pread(self._files[name], 1 << 14, 0)
+        except OSError:  # ENODEV: the group is gone
+            return b""
+
+    def _number(self, name: str) -> int | None:
+        text = self._text(name).strip()
+        return int(text) if text.isdigit() else None
+
+    def close(self) -> None:
+        """Close the files; may be repeated."""
+        for file in (*self._files.values(), self._event, self._sentinel):
+            if file >= 0:
+                os.close(file)
+        self._files.clear()
+        self._event = self._sentinel = -1
+
+
+def _matched(pattern: re.Pattern[bytes], text: bytes) -> int | None:
+    match = pattern.search(text)
+    return int(match[1]) if match else None
+
+
+def _count(event: int) -> int:
+    try:
+        return os.eventfd_read(event)
+    except BlockingIOError:
+        return 0

@@ -1,0 +1,32 @@
+"""Containers whose runner is gone."""
+
+from __future__ import annotations
+
+import time
+
+from isol8tasks.backend.owner import Owner
+from isol8tasks_oci.client import Engine, Listed
+
+
+def sweep_containers(engine: Engine, label: str, *, local: bool, older_than: float | None) -> int:
+    """Remove the containers of runs that died; how many that was.
+
+    A foreign container has no such label. What only another host or another process namespace can
+    judge goes only when it is older than so many seconds.
+    """
+    dead = [each for each in engine.containers(label) if _left(each, label, local, older_than)]
+    for each in dead:
+        engine.remove(each.id)
+    return len(dead)
+
+
+def _left(container: Listed, label: str, local: bool, older_than: float | None) -> bool:
+    owner = Owner.parse(dict(container.labels).get(label, ""))
+    if owner is None:
+        return False
+    alive = owner.alive()
+    if alive is False and not local and owner.boot != Owner.current().boot:
+        alive = None  # perhaps another host that uses the same engine
+    if alive is None:
+        return older_than is not None and time.time() - container.created > older_than
+    return not alive

@@ -1,0 +1,232 @@
+"""Trying what an engine gives: one container in which every limit has to trip.
+
+What was found is remembered for as long as this boot and this engine last.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import secrets
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+import attrs
+
+from isol8tasks import __version__
+from isol8tasks.backend.contract import (
+    Capabilities,
+    PreparedImage,
+    Sandbox,
+    SandboxSpec,
+    Stream,
+    TreeEntry,
+)
+from isol8tasks.errors import Isol8Error, SandboxError
+from isol8tasks.model.digest import Digest
+from isol8tasks.model.image import Image, ImageKind, LayerKind
+from isol8tasks.model.limits import Enforcement, Limit, Limits
+from isol8tasks.model.network import NetworkMode
+from isol8tasks.model.result import Exit
+from isol8tasks_oci.client import Facts
+
+HELD = frozenset({Limit.MEMORY, Limit.CPUS, Limit.PIDS})
+"""The limits that an engine holds by control groups."""
+
+IMAGES = frozenset({ImageKind.REFERENCE, ImageKind.PYTHON, ImageKind.NODE, ImageKind.BASH})
+
+_LOW = Limits(memory=24 << 20, cpus=0.2, pids=12, disk=1 << 20, timeout=60)
+_CODE = 7
+_SECONDS = 0.4
+
+_PROGRAM = f"""\
+read -r word <token && echo "token $word"
+(x=0123456789abcdef; for i in 1 2 3 4 5 6 7 8 9 10 11 12 13; do x=$x$x; done
+ while echo "$x" >>full; do :; done) 2>/dev/null
+held=$?; : >full; echo "disk $held"
+(while :; do :; done) & sleep {_SECONDS}; kill $!; wait
+times
+(x=0123456789abcdef; for i in {" ".join("x" * 23)}; do x=$x$x; done) 2>/dev/null
+echo "memory $?"
+( {" | ".join([":"] * 24)} ) 2>/dev/null && echo pids free || echo pids held
+exit {_CODE}
+"""
+"""Writes 1 MiB and more; a busy process; 128 MiB in a child; 24 processes at once.
+
+The last leaves processes that are still ending, so nothing is started after it.
+"""
+
+_TIMES = re.compile(r"(\d+)m([\d.]+)s (\d+)m([\d.]+)s")
+
+
+@attrs.frozen(kw_only=True)
+class Findings:
+    """What was tried. `sent` are the limits that the engine takes, `tripped` those that it held."""
+
+    near: bool
+    sent: frozenset[Limit]
+    tripped: frozenset[Limit]
+    remark: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class Way:
+    """A way to run sandboxes that may work: near or far, with these limits held by the engine."""
+
+    near: bool
+    sent: frozenset[Limit]
+
+
+Make = Callable[[Way, SandboxSpec], Sandbox]
+"""Makes a sandbox of the trial's own image in such a way."""
+
+
+def try_ways(ways: tuple[Way, ...], make: Make) -> Findings:
+    """The first way that holds a limit that it asks for, or asks for none; else the first to work.
+
+    SandboxError with what was said when none works.
+    """
+    said: list[str] = []
+    works: Findings | None = None
+    for way in ways:
+        try:
+            tripped = _trip(way, make)
+        except (Isol8Error, OSError) as error:
+            words = error.message if isinstance(error, Isol8Error) else str(error)
+            said.append(f"{'near' if way.near else 'far'}: {words}")
+            continue
+        remark = "; ".join(dict.fromkeys(said))
+        found = Findings(near=way.near, sent=way.sent, tripped=tripped, remark=remark)
+        if not way.sent or way.sent & tripped:
+            return found
+        works = works or found
+    if works is not None:
+        return works
+    raise SandboxError("; ".join(dict.fromkeys(said)) or "there is no way to try")
+
+
+def _trip(way: Way, make: Make) -> frozenset[Limit]:
+    token = secrets.token_hex(8)
+    said = bytearray()
+    image = PreparedImage(image=Image("isol8tasks/probe"), identity=Digest.of(b""))
+    sandbox = make(way, SandboxSpec(name="trial", image=image, limits=_LOW))
+    try:
+        source = partial(io.BytesIO, f"{token}\n".encode())
+        sandbox.put([TreeEntry(path="token", source=source)])
+        ended = sandbox.run(
+            ("sh", "-c", _PROGRAM),
+            stdin=b"",
+            sink=lambda stream, piece: said.extend(piece if stream is Stream.STDOUT else b""),
+        )
+    finally:
+        sandbox.close()
+    return tripped(said.decode(errors="replace"), ended, token)
+
+
+def tripped(said: str, ended: Exit, token: str) -> frozenset[Limit]:
+    """The limits that held in a trial; SandboxError when it did not go as trials do.
+
+    On a loaded machine a busy process gets little anyway: that proves nothing without an account.
+    """
+    lines = dict(line.split(maxsplit=1) for line in said.splitlines() if " " in line)
+    if lines.get("token") != token or ended.code != _CODE:
+        raise SandboxError(f"a trial ended with {ended.code} and said: {' '.join(said.split())}")
+    held = set()
+    if ended.limit is Limit.MEMORY or lines.get("memory") not in {"0", "137"}:
+        held.add(Limit.MEMORY)
+    if lines.get("pids") == "held":
+        held.add(Limit.PIDS)
+    if ended.cpu_seconds is not None and _busy(said) < 0.75 * _SECONDS:
+        held.add(Limit.CPUS)
+    if lines.get("disk") == "0":
+        held.add(Limit.DISK)
+    return frozenset(held)
+
+
+def _busy(said: str) -> float:
+    """Seconds of processor time of the children, from the second line of `times`."""
+    found = [match for match in map(_TIMES.fullmatch, said.splitlines()) if match]
+    if len(found) < 2:
+        return _SECONDS
+    minutes, seconds, more_minutes, more_seconds = map(float, found[1].groups())
+    return 60 * (minutes + more_minutes) + seconds + more_seconds
+
+
+def capabilities(found: Findings, facts: Facts) -> Capabilities:
+    """What that means for stages."""
+    held = {limit: _how(limit, found, facts) for limit in (*sorted(HELD), Limit.DISK)}
+    return Capabilities(
+        limits=tuple((limit, how) for limit, (how, _, _) in held.items()),
+        explained=tuple((limit, why, remedy) for limit, (_, why, remedy) in held.items()),
+        networks=frozenset({NetworkMode.NONE, NetworkMode.HOST}),
+        images=IMAGES,
+        layers=frozenset(LayerKind),
+    )
+
+
+_DELEGATE = "have an administrator delegate control groups (version 2, with systemd: Delegate=yes)"
+
+
+def _how(limit: Limit, found: Findings, facts: Facts) -> tuple[Enforcement, str, str]:
+    if limit is Limit.DISK:
+        shared = "that size for all" if found.near else "that size each"
+        if limit in found.tripped:
+            return Enforcement.ENFORCED, f"by folders in memory, {shared}", ""
+        return Enforcement.UNVERIFIED, "a sized folder did not fill up", ""
+    if limit in found.sent and limit in found.tripped:
+        if limit is Limit.MEMORY and not facts.swap_held:
+            return Enforcement.UNVERIFIED, "the engine does not hold swap", "turn swap off"
+        return Enforcement.ENFORCED, "by the engine, and tripped when tried", ""
+    if limit in found.sent and not facts.rootless:
+        return Enforcement.UNVERIFIED, "the engine takes it, but it did not trip when tried", ""
+    if limit in found.tripped and limit is not Limit.CPUS:
+        why = "per process; the engine is rootless and holds no control groups"
+        return Enforcement.APPROXIMATE, why, _DELEGATE
+    return Enforcement.NONE, "the engine is rootless and holds no control groups", _DELEGATE
+
+
+def recall(file: Path, key: str) -> Findings | None:
+    """What an earlier trial of this boot found; a damaged file says nothing."""
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        known = json.loads(file.read_text())[key]
+        return Findings(
+            near=bool(known["near"]),
+            sent=frozenset(map(Limit, known["sent"])),
+            tripped=frozenset(map(Limit, known["tripped"])),
+            remark=str(known["remark"]),
+        )
+    return None
+
+
+def remember(file: Path, key: str, found: Findings) -> None:
+    """Losing this costs a second the next time, so it never fails. Other boots are forgotten."""
+    value = {
+        "near": found.near,
+        "sent": sorted(found.sent),
+        "tripped": sorted(found.tripped),
+        "remark": found.remark,
+    }
+    draft = file.with_name(f".{file.name}.{os.getpid()}")
+    with suppress(OSError):
+        draft.write_text(json.dumps({**_of_this_boot(file), key: value}, indent=1))
+        draft.replace(file)
+
+
+def _of_this_boot(file: Path) -> dict[str, object]:
+    with suppress(OSError, ValueError, AttributeError):
+        known = json.loads(file.read_text())
+        return {key: value for key, value in known.items() if key.startswith(_boot())}
+    return {}
+
+
+def key_of(facts: Facts, runtime: str | None) -> str:
+    """What a trial holds for: a boot, an engine, a user, a runtime and a version of ours."""
+    return " ".join((_boot(), facts.identity, str(os.geteuid()), runtime or "", __version__))
+
+
+def _boot() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
