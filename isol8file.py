@@ -23,7 +23,7 @@ lint = stage(
     "lint",
     image=linters,
     run=["ruff check --no-cache", "ruff format --no-cache --check"],
-    inputs=[*code, "benchmarks/**", "examples/**", "*.py"],
+    inputs=[*code, "benchmarks/**", "examples/**", "scripts/**", "*.py"],
     timeout="1m",
     description="ruff has nothing to say",
 )

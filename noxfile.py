@@ -20,7 +20,10 @@ nox.options.error_on_external_run = True
 
 HERE = Path(__file__).parent
 BIN = Path(sys.executable).parent
-PACKAGES = ("isol8tasks", "backends/isol8tasks_bubblewrap")
+PACKAGES = (
+    "isol8tasks",
+    *(f"backends/isol8tasks_{name}" for name in ("bubblewrap", "docker", "oci", "podman")),
+)
 ENGINES = HERE / "scripts/engines.sh"
 USER = "isol8tasks"  # made by that script: it may use Docker, and has what rootless Podman needs
 UNNAMED_UID = 64999

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import attrs
 
-from isol8tasks.backend.folders import make_folder, reachable_by_others
+from isol8tasks.backend.folders import draft_of, make_folder, reachable_by_others
 from isol8tasks_bubblewrap.host import reachable_copy
 
 _NEEDS = (0, 8)
@@ -44,7 +44,7 @@ def _usable(path: Path, cache: Path) -> Path:
     found = path.stat()
     copy = cache / "bin" / f"bwrap-wheel-{found.st_size}-{found.st_mtime_ns}"
     if not copy.exists():
-        draft = copy.with_name(f".{copy.name}.{os.getpid()}")
+        draft = draft_of(copy)
         for source in (path, *libraries.iterdir()):
             target = draft / source.relative_to(path.parents[2])
             make_folder(target.parent)

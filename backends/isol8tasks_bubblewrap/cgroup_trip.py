@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from isol8tasks import __version__
+from isol8tasks.backend.folders import draft_of
 from isol8tasks.model.limits import Limit, Limits
 from isol8tasks_bubblewrap.cgroups import Group, Hierarchy
 
@@ -90,7 +91,7 @@ def _recall(file: Path) -> list[str]:
 
 def _remember(file: Path, keys: list[str]) -> None:
     """Losing this costs a quarter of a second the next time, so it never fails."""
-    draft = file.with_name(f".{file.name}.{os.getpid()}")
+    draft = draft_of(file)
     with suppress(OSError):
         draft.write_text(json.dumps(keys[-_MOST_REMEMBERED:], indent=1))
         draft.replace(file)

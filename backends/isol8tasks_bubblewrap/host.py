@@ -7,7 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
-from isol8tasks.backend.folders import make_folder, reachable_by_others
+from isol8tasks.backend.folders import draft_of, make_folder, reachable_by_others
 from isol8tasks.model.network import NetworkMode
 
 _USERLAND = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
@@ -61,7 +61,7 @@ def _write_once(folder: Path) -> None:
         return
     make_folder(folder)
     for name, text in _FILES.items():
-        draft = folder / f".{name}.{os.getpid()}"
+        draft = draft_of(folder / name)
         draft.write_text(text)
         draft.chmod(0o644)
         draft.replace(folder / name)
@@ -75,7 +75,7 @@ def reachable_copy(program: Path, cache: Path) -> Path:
     copy = cache / "bin" / f"{program.name}-{found.st_size}-{found.st_mtime_ns}"
     if not copy.exists():
         make_folder(copy.parent)
-        draft = copy.with_name(f".{copy.name}.{os.getpid()}")
+        draft = draft_of(copy)
         shutil.copyfile(program, draft)
         draft.chmod(0o755)
         draft.replace(copy)

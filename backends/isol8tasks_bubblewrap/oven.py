@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
@@ -254,7 +255,7 @@ class Oven:
         if self._recipe.node and self._recipe.node.installer:
             needed.append(self._recipe.node.installer)
         mounts = [pair for each in needed for pair in self._bakery.toolchain_mounts(each)]
-        program = reachable_copy(Path(uv.find_uv_bin()), self._bakery.cache)
+        program = reachable_copy(_uv_program(), self._bakery.cache)
         return [*dict.fromkeys(mounts), (str(program), _UV)]
 
     def _take(self, line: str) -> None:
@@ -277,6 +278,12 @@ class Oven:
             raise bake_error(str(self._recipe.image), str(step), list(self._log), ended)
 
 
+def _uv_program() -> Path:
+    """One thread at a time: Python's sysconfig, which uv asks, fails in a second one."""
+    with _ASKING_UV:
+        return Path(uv.find_uv_bin())
+
+
 def _base_env() -> dict[str, str]:
     return {
         "PATH": f"{NODE_HOME}/bin:{_SYSTEM_PATH}",
@@ -287,6 +294,7 @@ def _base_env() -> dict[str, str]:
     }
 
 
+_ASKING_UV = threading.Lock()
 _LONGEST_LINE = 8192
 
 

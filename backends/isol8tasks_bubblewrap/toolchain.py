@@ -15,6 +15,7 @@ from typing import Any
 
 import attrs
 
+from isol8tasks.backend.folders import draft_of
 from isol8tasks.errors import ImageError
 from isol8tasks.model.image import ImageKind
 
@@ -295,7 +296,7 @@ class _Probes:
         """Write what is new, in one step."""
         if self.path is None or not self.changed:
             return
-        staging = self.path.with_name(f"{self.path.name}.{os.getpid()}")
+        staging = draft_of(self.path)
         staging.write_text(json.dumps(self.known, sort_keys=True), encoding="utf-8")
         staging.replace(self.path)
 

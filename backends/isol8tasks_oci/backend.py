@@ -19,7 +19,7 @@ from isol8tasks.backend.contract import (
     Sandbox,
     SandboxSpec,
 )
-from isol8tasks.backend.folders import ClaimedFolder, make_folder, sweep_claims
+from isol8tasks.backend.folders import ClaimedFolder, draft_of, make_folder, sweep_claims
 from isol8tasks.backend.seccomp import to_json
 from isol8tasks.backend.syscalls import FILTER
 from isol8tasks.backend.uids import UidLease
@@ -267,7 +267,7 @@ def _hosts_file(folder: Path) -> Path:
     """What a container without a network has as /etc/hosts; written once."""
     file = folder / "hosts"
     if not file.is_file():
-        draft = folder / f".hosts.{os.getpid()}"
+        draft = draft_of(file)
         draft.write_text(_HOSTS)
         draft.chmod(0o644)
         draft.replace(file)

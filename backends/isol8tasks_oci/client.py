@@ -16,9 +16,12 @@ from isol8tasks.errors import SandboxError
 from isol8tasks.model.network import NetworkMode
 
 HIDDEN = (
-    *("/proc/1/mem", "/proc/1/task/1/mem"),
-    *("/proc/1/environ", "/proc/1/maps", "/proc/1/smaps", "/proc/1/auxv"),
-    *("/proc/1/oom_score_adj", "/proc/1/oom_adj", "/proc/1/coredump_filter"),
+    *(
+        f"/proc/1/{place}{name}"
+        for name in ("mem", "environ", "maps", "smaps", "auxv", "oom_score_adj", "oom_adj")
+        for place in ("", "task/1/")
+    ),
+    "/proc/1/coredump_filter",
     *("/dev/mqueue", "/sys"),
 )
 """What engines do not hide by themselves, and no stage needs.

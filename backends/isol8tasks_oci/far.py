@@ -26,6 +26,7 @@ from isol8tasks.errors import SandboxError
 from isol8tasks.model.limits import Limit
 from isol8tasks.model.result import Exit
 from isol8tasks_oci.client import (
+    HIDDEN,
     HIDDEN_BUT_GROUPS,
     ContainerSpec,
     Engine,
@@ -99,7 +100,7 @@ class FarSandbox:
                 )
                 for target, executable in places
             ),
-            hidden=HIDDEN_BUT_GROUPS,
+            hidden=HIDDEN if container.memory is None else HIDDEN_BUT_GROUPS,
             interactive=True,
         )
 

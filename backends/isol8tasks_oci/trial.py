@@ -26,6 +26,7 @@ from isol8tasks.backend.contract import (
     Stream,
     TreeEntry,
 )
+from isol8tasks.backend.folders import draft_of
 from isol8tasks.errors import Isol8Error, SandboxError
 from isol8tasks.model.digest import Digest
 from isol8tasks.model.image import Image, ImageKind, LayerKind
@@ -210,7 +211,7 @@ def remember(file: Path, key: str, found: Findings) -> None:
         "tripped": sorted(found.tripped),
         "remark": found.remark,
     }
-    draft = file.with_name(f".{file.name}.{os.getpid()}")
+    draft = draft_of(file)
     with suppress(OSError):
         draft.write_text(json.dumps({**_of_this_boot(file), key: value}, indent=1))
         draft.replace(file)

@@ -118,6 +118,7 @@ def private_folder(cache: Path, environ: Mapping[str, str]) -> ClaimedFolder:
 
     Folders that dead processes left are removed.
     """
+    cache = cache.absolute()  # the service has another working directory
     parent = next(path for path in parents(cache, environ) if fits(path))
     if parent.is_relative_to(cache):
         make_folder(parent)

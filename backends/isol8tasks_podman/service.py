@@ -78,13 +78,12 @@ class Service:
         return f"unix://{self._path}"
 
     def wait(self) -> None:
-        """Return when it answers; BackendUnavailable says why it does not."""
+        """Return when it answers; BackendUnavailable says why it does not. Close it also then."""
         deadline = time.monotonic() + _PATIENCE
         while not self._listens():
             if self._keeper.poll() is not None:
                 raise self._trouble()
             if time.monotonic() > deadline:
-                self.close()
                 raise self._trouble(f"it did not answer within {_PATIENCE:g} s")
             time.sleep(0.01)
 
@@ -95,8 +94,7 @@ class Service:
         return False
 
     def _trouble(self, otherwise: str = "") -> BackendUnavailable:
-        with suppress(OSError):
-            said = self._log.read_bytes()[-_END:].decode(errors="replace")
+        said = self._log.read_bytes()[-_END:].decode(errors="replace")
         return unavailable(said or otherwise)
 
     def interrupt(self) -> None:

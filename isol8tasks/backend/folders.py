@@ -8,6 +8,7 @@ import secrets
 import shutil
 import stat
 import subprocess
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -40,6 +41,11 @@ class ClaimedFolder:
             self._lock_path.unlink(missing_ok=True)
         os.close(self._lock)
         self._lock = -1
+
+
+def draft_of(path: Path) -> Path:
+    """Where to write what `path` is to be, before one rename: nobody else writes there."""
+    return path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
 
 
 def make_folder(folder: Path) -> None:

@@ -159,6 +159,11 @@ def _language(program: Program) -> str:
 
 def _image(reference: str, *, pip: tuple[str, ...], npm: tuple[str, ...]) -> Image:
     name, _, version = reference.partition(":")
+    if name not in _NAMES and (meant := did_you_mean(name, _NAMES)):
+        raise UsageError(  # an engine would ask a registry for whatever has that name
+            f"there is no image {reference!r}{meant}",
+            hint=f"write --image docker.io/library/{reference} to have one of that name",
+        )
     try:
         if name in _TOOLCHAINS:
             image = _TOOLCHAINS[name](version or None)
@@ -227,9 +232,8 @@ def _refused(error: Refused, stage: Stage) -> Refused:
 
     if not error.hint.startswith(IMAGE_HINT) or stage.image.kind is not ImageKind.REFERENCE:
         return error
-    meant = did_you_mean(stage.image.reference.partition(":")[0], _NAMES)
     hint = "write --image python, --image node or --image bash, or use a backend that has it"
-    return Refused(error.message + meant, hint=hint + error.hint.removeprefix(IMAGE_HINT))
+    return Refused(error.message, hint=hint + error.hint.removeprefix(IMAGE_HINT))
 
 
 def _show(report: RunReport, *, as_json: bool, raw: bool, quiet: bool) -> int:

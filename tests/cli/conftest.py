@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 PROJECTS = Path(__file__).parents[1] / "projects"
 STARTS_SANDBOXES = frozenset({"run", "exec", "doctor", "sweep"})
+ENGINES = frozenset({"docker", "podman"})
+IMAGES = "ISOL8TASKS_IMAGES"
+"""What scripts/engines.sh made, by the names of a task file."""
+
 _TIME = re.compile(r"\b\d+(\.\d+)?s\b|\b\d+m\d\ds\b")
 
 
@@ -60,7 +64,7 @@ class Program:
 
     def __call__(self, *words: str, stdin: str = "", env: Mapping[str, str] | None = None) -> Ran:
         process = self.start(*words, env=env)
-        stdout, stderr = process.communicate(stdin.encode(), timeout=60)
+        stdout, stderr = process.communicate(stdin.encode(), timeout=100)
         return Ran(code=process.returncode, stdout=stdout.decode(), stderr=stderr.decode())
 
     def start(self, *words: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
@@ -87,7 +91,7 @@ class Program:
         """Fail a test without the mark that could start a sandbox."""
         harmless = {"--help", "-h", "--show-settings"} & set(words)
         if words and words[0] in STARTS_SANDBOXES and not harmless:
-            assert self.may_start, f"'{words[0]}' needs the mark 'bubblewrap'"
+            assert self.may_start, f"'{words[0]}' needs the mark of an engine"
 
 
 def _environ() -> dict[str, str]:
@@ -107,8 +111,11 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def isol8tasks(folder: Path, request: pytest.FixtureRequest) -> Iterator[Program]:
     """The program in that folder."""
-    marked = request.node.get_closest_marker("bubblewrap") is not None
-    with closing(Program(folder, marked, _environ())) as program:
+    marks = {mark.name for mark in request.node.iter_markers()}
+    environ = _environ()
+    if marks & ENGINES:
+        environ |= {name: os.environ[name] for name in (IMAGES,) if name in os.environ}
+    with closing(Program(folder, bool(marks & {"bubblewrap", *ENGINES}), environ)) as program:
         yield program
 
 

@@ -140,10 +140,8 @@ WRONG = {
     ),
     ("-e", "1", "--image", "pyhton"): (
         (
-            "error: bubblewrap cannot supply the image 'pyhton' of 'exec'; "
-            "did you mean 'python'?\n"
-            "  hint: write --image python, --image node or --image bash, "
-            "or use a backend that has it\n"
+            "error: there is no image 'pyhton'; did you mean 'python'?\n"
+            "  hint: write --image docker.io/library/pyhton to have one of that name\n"
         ),
         2,
     ),

@@ -337,8 +337,8 @@ REFUSED = {
     ("run", "--backend", "magic"): (
         (
             "error: there is no backend named 'magic'\n"
-            "  hint: installed: bubblewrap; a backend is a package that registers under"
-            " 'isol8tasks.backends'\n"
+            "  hint: installed: bubblewrap, docker, podman; a backend is a package that registers"
+            " under 'isol8tasks.backends'\n"
         ),
         3,
     ),

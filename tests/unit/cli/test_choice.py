@@ -209,9 +209,9 @@ def test_exec_says_it_in_the_words_of_a_command_line(
 ) -> None:
     install("bubblewrap", probe=BASH_ONLY)
     install("docker", probe=DOWN)
-    assert run(["exec", "--image", "pyhton", "-e", "1"]) == 2
+    assert run(["exec", "--image", "debian:12", "-e", "1"]) == 2
     assert capsys.readouterr().err == (
-        "error: bubblewrap cannot supply the image 'pyhton' of 'exec'; did you mean 'python'?\n"
+        "error: bubblewrap cannot supply the image 'debian:12' of 'exec'\n"
         "  hint: write --image python, --image node or --image bash, or use a backend that has it;"
         " docker: the engine is not running\n"
     )
