@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import re
+import select
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,6 +22,9 @@ _GROUP = re.compile(r"\d+:([^:]*):(.*)")
 _OOM_KILL = re.compile(rb"^oom_kill (\d+)$", re.MULTILINE)
 _USAGE = re.compile(rb"^usage_usec (\d+)$", re.MULTILINE)
 _NEVER = 1 << 62
+_PATIENCE, _SETTLED = 1.0, 0.05
+"""Seconds for the word that a group was removed, and from then on for all of its words."""
+
 _EFD = os.EFD_CLOEXEC | os.EFD_NONBLOCK
 
 
@@ -112,11 +117,19 @@ class Accounts:
         )
 
     def _told(self) -> bool | None:
-        """By the notifier, when the group was removed already; None without one."""
+        """By the notifier, when the group was removed already; None without one.
+
+        Its own removal is told too, by work that the kernel does a moment later and in no certain
+        order: so twice means that there was something else.
+        """
         if self._event < 0:
             return None
-        told = _count(self._event)
-        return told > 1 or (told == 1 and _count(self._sentinel) == 0)
+        told, gone = _count(self._event), _wait(self._sentinel, _PATIENCE)
+        deadline = time.monotonic() + _SETTLED
+        while gone and told < 2 and time.monotonic() < deadline:
+            time.sleep(0.002)
+            told += _count(self._event)
+        return told > 1
 
     def _text(self, name: str) -> bytes:
         if name not in self._files:
@@ -142,6 +155,12 @@ class Accounts:
 def _matched(pattern: re.Pattern[bytes], text: bytes) -> int | None:
     match = pattern.search(text)
     return int(match[1]) if match else None
+
+
+def _wait(event: int, seconds: float) -> bool:
+    poll = select.poll()
+    poll.register(event, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
 
 
 def _count(event: int) -> int:
