@@ -337,7 +337,7 @@ class _Run:
         try:
             results = self._scheduler().run()
         finally:
-            self._disposal.finish()
+            self._clean_up()
         report = RunReport(
             run_id=run_id,
             backend=self._chosen.backend.name,
@@ -348,6 +348,12 @@ class _Run:
         )
         self._emit(RunFinished(report=report))
         return report
+
+    def _clean_up(self) -> None:
+        """What could not be removed changes no verdict, but is said."""
+        failures = dict.fromkeys(error.message for error in self._disposal.finish())
+        for words in failures:
+            self._emit(Notice(text=f"not cleaned up: {words}; 'isol8tasks sweep' tries again"))
 
     def _scheduler(self) -> Scheduler:
         jobs = self._options.parallel

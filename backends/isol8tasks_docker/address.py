@@ -98,7 +98,7 @@ _REMEDIES = (
     ),
     ("no such file", "install and start it: apt-get install docker.io && systemctl start docker"),
     ("connection refused", "start it: systemctl start docker"),
-    ("paramiko", "pip install paramiko, or point DOCKER_HOST at a socket"),
+    ("paramiko", "pip install 'isol8tasks[ssh]', or point DOCKER_HOST at a socket"),
     ("certificate", "correct DOCKER_CERT_PATH"),
 )
 """What the SDK's words have in them, and what to do then."""

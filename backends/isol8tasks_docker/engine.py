@@ -411,7 +411,17 @@ def _translated(*harmless: int) -> Iterator[None]:
     except Timeout as error:
         raise NoAnswer("docker does not answer") from error
     except (RequestException, HTTPError, DockerException, ConnectionError) as error:
-        raise NoAnswer(f"docker does not answer: {_one_line(str(error))}") from error
+        raise NoAnswer(f"docker does not answer: {_one_line(_cause(error))}") from error
+
+
+def _cause(error: BaseException) -> str:
+    """What the system said, which the libraries wrap in words of their own."""
+    inner: BaseException | None = error
+    while inner is not None:
+        if isinstance(inner, OSError) and inner.strerror:
+            return inner.strerror
+        inner = inner.__cause__ or inner.__context__
+    return str(error)
 
 
 def _one_line(text: object) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from isol8tasks.errors import Isol8Error
+
 _THREADS = 2
 """An engine takes long to remove a container, and gains nothing from more."""
 
@@ -27,8 +29,13 @@ class Disposal:
         """Close this soon."""
         self._closed.append(self._pool.submit(close))
 
-    def finish(self) -> None:
-        """Wait until everything is closed; raises what the first failure raised."""
+    def finish(self) -> tuple[Isol8Error, ...]:
+        """Wait until everything is closed; what could not be. Raises what was a bug."""
         self._pool.shutdown(wait=True)
+        failures = []
         for closed in self._closed:
-            closed.result()
+            try:
+                closed.result()
+            except Isol8Error as error:
+                failures.append(error)
+        return tuple(failures)

@@ -6,6 +6,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
+
 from isol8tasks.backend import registry
 from isol8tasks.testing import FakeBackend
 from isol8tasks.testing.contract import BackendContract

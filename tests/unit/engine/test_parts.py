@@ -11,6 +11,7 @@ from isol8tasks.engine.cancel import CancelSource
 from isol8tasks.engine.clock import MonotonicClock
 from isol8tasks.engine.disposal import Disposal
 from isol8tasks.engine.output import Excerpt
+from isol8tasks.errors import SandboxError
 from isol8tasks.model.result import StopReason
 
 
@@ -90,6 +91,16 @@ def test_a_bad_callback_does_not_keep_the_others_from_hearing() -> None:
     with pytest.raises(StopIteration):
         cancel.cancel(StopReason.INTERRUPTED)
     assert heard.is_set()
+
+
+def test_what_cannot_be_closed_is_told_and_a_bug_is_raised() -> None:
+    def close() -> None:
+        raise SandboxError("the engine does not answer")
+
+    disposal = Disposal()
+    disposal(close)
+    (failure,) = disposal.finish()
+    assert failure.message == "the engine does not answer"
 
 
 def test_a_failure_to_close_is_told_after_everything_is_closed() -> None:
