@@ -33,11 +33,19 @@ _PROGRAMS = {
 """Each goes well past its limit, and ends soon where that is not held."""
 
 _MOST_REMEMBERED = 16
+_TRIES = 4
 
 
 def trip(hierarchy: Hierarchy, run: Run) -> dict[Limit, bool]:
-    """Trip every limit that the hierarchy claims to hold; which of them did. Takes 0.2 s."""
-    return {limit: _trip(hierarchy, run, limit) for limit in _LOW if limit in hierarchy.holds}
+    """Trip every limit that the hierarchy claims to hold; which of them did. Takes 0.2 s.
+
+    More than once, as on a loaded machine a busy program may not get as much as its limit.
+    """
+    return {
+        limit: any(_trip(hierarchy, run, limit) for _ in range(_TRIES))
+        for limit in _LOW
+        if limit in hierarchy.holds
+    }
 
 
 def _trip(hierarchy: Hierarchy, run: Run, limit: Limit) -> bool:

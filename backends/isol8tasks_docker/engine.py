@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import IO, Any
 
 from isol8tasks_oci.channel import Hijacked
@@ -71,7 +72,7 @@ class DockerEngine:
             runtime=info.get("DefaultRuntime") or "runc",
             runtimes=tuple(sorted(info.get("Runtimes") or ())),
             uids=1 << 16 if "name=rootless" in options else 1 << 32,
-            swap_held=bool(info.get("SwapLimit")),
+            swap_held=bool(info.get("SwapLimit")) or (self._local and not _has_swap()),
         )
 
     def create(self, spec: ContainerSpec) -> str:
@@ -384,6 +385,11 @@ def _prefetched(response: Any, connection: Any) -> bytes:
         return b""
     finally:
         connection.settimeout(None)
+
+
+def _has_swap() -> bool:
+    """Whether this host has any: below its headline, /proc/swaps has a line for each."""
+    return len(Path("/proc/swaps").read_text().splitlines()) > 1
 
 
 def _hang_up(response: Any) -> None:

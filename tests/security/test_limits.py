@@ -336,4 +336,6 @@ def test_verdicts(workspace: Workspace, bench: Bench, name: str) -> None:
     if firm or verdict != "out_of_memory":
         assert stages["it"]["verdict"] == verdict
     if firm and os.geteuid() == 0:
-        assert stages["it"]["peak_memory_bytes"] > 60 * MIB
+        peak = stages["it"]["peak_memory_bytes"]
+        gone = peak is None and bench.backend.name != "bubblewrap"  # an engine removed its account
+        assert gone or peak > 60 * MIB

@@ -95,7 +95,8 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installed:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder that we are in, with a cache of its own."""
+    """An empty folder that we are in, with a cache of its own and no settings."""
+    monkeypatch.delenv("ISOL8TASKS_IMAGES", raising=False)
     folder = tmp_path / "project"
     folder.mkdir()
     monkeypatch.chdir(folder)
