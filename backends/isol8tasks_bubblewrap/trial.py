@@ -79,6 +79,7 @@ def _working(found: Found, launcher: Launcher, cache: Path, failures: list[str])
     probe = Probe(
         version=found.version,
         rootless=os.geteuid() != 0,
+        own_uids=os.geteuid() == 0,
         capabilities=Capabilities(
             limits=tuple((limit, held.how) for limit, held in limits.items()),
             explained=tuple((limit, held.why, held.remedy) for limit, held in limits.items()),

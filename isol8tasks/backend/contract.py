@@ -81,12 +81,14 @@ class Capabilities:
 class Probe:
     """What trying a trivial sandbox showed. Without `capabilities` the backend is unusable here.
 
+    `own_uids` tells that sandboxes that run at a time have unprivileged uids of their own.
     `reason` says what was found, `remedy` what would change it, `remarks` what else is worth
     knowing: one sentence each.
     """
 
     version: str = ""
     rootless: bool = False
+    own_uids: bool = True
     capabilities: Capabilities | None = None
     reason: str = ""
     remedy: str = ""

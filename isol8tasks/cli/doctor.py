@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 
-_WHO = {True: "the user who starts them", False: "unprivileged users of their own"}
+_WHO = {True: "unprivileged users of their own", False: "the user who starts them"}
 
 
 @click.command("doctor", short_help="Show which sandboxes work on this host.")
@@ -90,7 +90,7 @@ def _diagnosis(diagnosis: Diagnosis) -> Iterator[str]:
     if probe.remedy:
         yield f"    remedy: {one_line(probe.remedy)}"
     if probe.capabilities:
-        yield f"    sandboxes run as {_WHO[probe.rootless]}"
+        yield f"    sandboxes run as {_WHO[probe.own_uids]}"
         yield from _capabilities(probe.capabilities)
     yield from (f"    note: {one_line(remark)}" for remark in probe.remarks)
 
@@ -117,6 +117,7 @@ def _backend(diagnosis: Diagnosis) -> dict[str, Any]:
         "why": diagnosis.reason,
         "version": probe.version,
         "rootless": probe.rootless,
+        "own_uids": probe.own_uids,
         "reason": probe.reason,
         "remedy": probe.remedy,
         "remarks": list(probe.remarks),
