@@ -1,4 +1,4 @@
-"""No engine without its mark: a guard for starting one, and a skip that CI turns into a failure."""
+"""No engine without its mark: a guard for using one, and a skip that CI turns into a failure."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import functools
 import importlib.util
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -19,23 +20,34 @@ if TYPE_CHECKING:
 _STARTING = {"subprocess.Popen": 0, "os.posix_spawn": 0, "os.exec": 0}
 """Audit events of a process that begins, and which argument is its program."""
 
+_CONNECTING = "socket.connect"
+"""The audit event of a connection; its second argument is the address, text for a unix socket."""
+
+PROGRAMS = {"bwrap": "bubblewrap", "docker": "docker", "dockerd": "docker", "podman": "podman"}
+SOCKETS = {"docker.sock": "docker", "podman.sock": "podman"}
+MARKS = frozenset({*PROGRAMS.values(), *SOCKETS.values()})
+
 
 class EngineGuard:
-    """Refuses to start an engine while no test with the mark of that engine runs."""
-
-    engines = frozenset({"bwrap"})
+    """Refuses to start or reach an engine while no test with the mark of that engine runs."""
 
     def __init__(self) -> None:
-        self.allowed = True
+        self.allowed = MARKS
         self.refused: list[str] = []
 
     def audit(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if self.allowed or event not in _STARTING:
-            return
-        program = os.fsdecode(arguments[_STARTING[event]])
-        if Path(program).name in self.engines:
-            self.refused.append(program)
-            raise RuntimeError(f"{program} was started by a test without the mark 'bubblewrap'")
+        if event in _STARTING:
+            program = os.fsdecode(arguments[_STARTING[event]])
+            self._need(PROGRAMS.get(Path(program).name), f"{program} was started")
+        elif event == _CONNECTING and isinstance(arguments[1], str | bytes):
+            path = os.fsdecode(arguments[1])
+            found = (mark for name, mark in SOCKETS.items() if path.endswith(name))
+            self._need(next(found, None), f"{path} was connected to")
+
+    def _need(self, mark: str | None, what: str) -> None:
+        if mark is not None and mark not in self.allowed:
+            self.refused.append(what)
+            raise RuntimeError(f"{what} by a test without the mark '{mark}'")
 
 
 guard = EngineGuard()
@@ -67,23 +79,64 @@ def _trouble(program: str) -> str:
     return "" if ran.returncode == 0 else f"{program}: {ran.stderr.strip()}"
 
 
+@functools.cache
+def docker_trouble() -> str:
+    """Why no Docker answers where the SDK looks for it, an empty text when one does."""
+    url = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+    scheme, _, path = url.partition("://")
+    if scheme != "unix":
+        return _said(["docker", "version"])
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(20)
+        try:
+            connection.connect(path)
+            connection.sendall(b"GET /_ping HTTP/1.0\r\nHost: docker\r\n\r\n")
+            answer = connection.recv(64)
+        except OSError as error:
+            return f"{path}: {error.strerror or error}"
+    return "" if b" 200 " in answer else f"{path}: {answer!r}"
+
+
+@functools.cache
+def podman_trouble() -> str:
+    """Why Podman does not work for this user, an empty text when it does."""
+    return _said(["podman", "info"])
+
+
+def _said(argv: list[str]) -> str:
+    """What a program complained of, an empty text when it did not fail."""
+    try:
+        ran = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"{argv[0]}: {error}"
+    return "" if ran.returncode == 0 else ran.stderr.strip() or f"{argv[0]}: {ran.returncode}"
+
+
+TROUBLES = {
+    "bubblewrap": bubblewrap_trouble,
+    "docker": docker_trouble,
+    "podman": podman_trouble,
+}
+
+
 def must_not_skip() -> bool:
-    """Whether a host without bubblewrap is an error."""
+    """Whether a host without an engine is an error."""
     return os.environ.get("CI") == "true" or os.environ.get("ISOL8TASKS_TEST_NO_SKIP") == "1"
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip, or in CI fail, what needs bubblewrap where that does not run; skip what needs root."""
-    if item.get_closest_marker("bubblewrap") and (trouble := bubblewrap_trouble()):
-        (pytest.fail if must_not_skip() else pytest.skip)(f"no bubblewrap here: {trouble}")
+    """Skip, or in CI fail, what needs an engine where that does not run; skip what needs root."""
+    for mark, trouble in TROUBLES.items():
+        if item.get_closest_marker(mark) and (words := trouble()):
+            (pytest.fail if must_not_skip() else pytest.skip)(f"no {mark} here: {words}")
     if item.get_closest_marker("root") and os.geteuid() != 0:
         pytest.skip("only root can act as another user")
 
 
 @pytest.fixture(autouse=True)
 def _no_engine_without_its_mark(request: pytest.FixtureRequest) -> Iterator[None]:
-    guard.allowed = request.node.get_closest_marker("bubblewrap") is not None
+    guard.allowed = frozenset(filter(request.node.get_closest_marker, MARKS))
     guard.refused.clear()
     yield
-    guard.allowed = True
-    assert not guard.refused, f"engines were started without a mark: {guard.refused}"
+    guard.allowed = MARKS
+    assert not guard.refused, f"engines were used without a mark: {guard.refused}"

@@ -59,11 +59,13 @@ def _current() -> str:
 
 def _from_context(name: str) -> Address:
     from docker.context import ContextAPI  # noqa: PLC0415
-    from docker.errors import DockerException  # noqa: PLC0415
+    from docker.utils.config import find_config_file  # noqa: PLC0415
 
+    if find_config_file() is None:  # the SDK would look in the working folder
+        raise _no_context(name)
     try:
         context = ContextAPI.get_context(name)
-    except (DockerException, OSError, ValueError) as error:
+    except Exception as error:  # the SDK raises that for a damaged one
         raise _no_context(name) from error
     if context is None or not context.Host:
         raise _no_context(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from typing import Any
 
 from isol8tasks_oci.client import Bind, ContainerSpec, Tmpfs
@@ -48,7 +49,7 @@ def _without_network(spec: ContainerSpec) -> bool:
     """Whether to leave out all of Docker's networking, which takes half of a container's start.
 
     The namespace is the same as with mode "none", but /etc/hosts is not supplied: so only where we
-    bring one.
+    bring one. The mode is sent too, for other engines with this API do not know the word.
     """
     brought = any(bind.target == HOSTS for bind in spec.binds)
     return spec.network is NetworkMode.NONE and brought
@@ -56,7 +57,9 @@ def _without_network(spec: ContainerSpec) -> bool:
 
 def _host_config(spec: ContainerSpec) -> dict[str, Any]:
     tmpfs = {each.target: _tmpfs(each) for each in spec.tmpfs}
-    tmpfs |= {path: "ro,size=4k,nr_inodes=2" for path in spec.volumes if path not in tmpfs}
+    taken = {*tmpfs, *(bind.target for bind in spec.binds)}
+    volumes = {posixpath.normpath(path) for path in spec.volumes} - taken
+    tmpfs |= dict.fromkeys(sorted(volumes), "ro,size=4k,nr_inodes=2")
     config: dict[str, Any] = {
         "Init": True,
         "ReadonlyRootfs": True,
@@ -67,12 +70,11 @@ def _host_config(spec: ContainerSpec) -> dict[str, Any]:
         "LogConfig": {"Type": "none", "Config": {}},
         "RestartPolicy": {"Name": "no"},
         "IpcMode": "private",
+        "NetworkMode": "host" if spec.network is NetworkMode.HOST else "none",
         "Mounts": [_bind(each) for each in spec.binds],
         "Tmpfs": tmpfs,
         "Ulimits": [{"Name": name, "Soft": most, "Hard": most} for name, most in spec.rlimits],
     }
-    if not _without_network(spec):
-        config["NetworkMode"] = "host" if spec.network is NetworkMode.HOST else "none"
     if spec.memory is not None:
         config |= {"Memory": spec.memory, "MemorySwap": spec.memory}
     if spec.cpus is not None:

@@ -75,8 +75,10 @@ class Accounts:
         self._open("peak", f"{folder}/memory.max_usage_in_bytes")
         if cpu is not None:
             self._open("nanoseconds", f"{root}/cpuacct{cpu}/cpuacct.usage")
-        with suppress(OSError):
+        try:
             self._subscribe(folder)
+        except OSError:
+            self._unsubscribe()
 
     def _open_v2(self, folder: str) -> None:
         self._open("oom", f"{folder}/memory.events")
@@ -101,6 +103,12 @@ class Accounts:
             write(control, f"{self._event} {self._files['oom']}")
         finally:
             os.close(usage)
+
+    def _unsubscribe(self) -> None:
+        for file in (self._event, self._sentinel):
+            if file >= 0:
+                os.close(file)
+        self._event = self._sentinel = -1
 
     def read(self) -> Usage:
         """What was used until now; call it as soon as the container's init is gone."""
@@ -145,11 +153,10 @@ class Accounts:
 
     def close(self) -> None:
         """Close the files; may be repeated."""
-        for file in (*self._files.values(), self._event, self._sentinel):
-            if file >= 0:
-                os.close(file)
+        for file in self._files.values():
+            os.close(file)
         self._files.clear()
-        self._event = self._sentinel = -1
+        self._unsubscribe()
 
 
 def _matched(pattern: re.Pattern[bytes], text: bytes) -> int | None:

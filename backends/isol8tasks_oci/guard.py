@@ -18,20 +18,30 @@ class Guard:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._handles: set[int] = set()
         self._socket: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
     def add(self, handle: int) -> None:
         """Kill this process when we are gone."""
-        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [handle]))]
         with self._lock:
-            self._connected().sendmsg([b"%d" % handle], rights)
+            self._handles.add(handle)
+            try:
+                self._connected().sendmsg(*_message(handle))
+            except OSError:  # it was killed
+                self._start_again()
 
     def drop(self, handle: int) -> None:
         """It ended; call this before the handle is closed."""
         with self._lock, suppress(OSError):
+            self._handles.discard(handle)
             if self._socket is not None:
                 self._socket.send(b"%d" % handle)
+
+    def _start_again(self) -> None:
+        self._end()
+        for handle in self._handles:
+            self._connected().sendmsg(*_message(handle))
 
     def _connected(self) -> socket.socket:
         if self._socket is None:
@@ -50,8 +60,16 @@ class Guard:
     def close(self) -> None:
         """End the guard; may be repeated."""
         with self._lock:
-            if self._socket is not None:
-                self._socket.close()
-            if self._process is not None:
-                self._process.wait()
-            self._socket = self._process = None
+            self._end()
+
+    def _end(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+        if self._process is not None:
+            self._process.wait()
+        self._socket = self._process = None
+
+
+def _message(handle: int) -> tuple[list[bytes], list[tuple[int, int, array.array[int]]]]:
+    rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [handle]))
+    return [b"%d" % handle], [rights]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 
 from isol8tasks.backend.owner import Owner
-from isol8tasks_oci.client import Engine, Listed
+from isol8tasks_oci.client import Engine, EngineError, Listed
 
 
 def sweep_containers(engine: Engine, label: str, *, local: bool, older_than: float | None) -> int:
@@ -15,9 +16,12 @@ def sweep_containers(engine: Engine, label: str, *, local: bool, older_than: flo
     judge goes only when it is older than so many seconds.
     """
     dead = [each for each in engine.containers(label) if _left(each, label, local, older_than)]
+    removed = 0
     for each in dead:
-        engine.remove(each.id)
-    return len(dead)
+        with suppress(EngineError):  # a stuck one keeps no new run, and no other, waiting
+            engine.remove(each.id)
+            removed += 1
+    return removed
 
 
 def _left(container: Listed, label: str, local: bool, older_than: float | None) -> bool:

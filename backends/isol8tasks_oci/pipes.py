@@ -64,7 +64,7 @@ class Pipes:
                         selector.unregister(end)
                     elif piece := _read(key.fd, _CHUNK):
                         sink(key.data, piece)
-                    else:
+                    elif piece is not None:
                         selector.unregister(key.fd)
             for key in list(map_.values()):
                 if key.data is not None:
@@ -89,11 +89,12 @@ class Pipes:
         self._stdout = self._stderr = -1
 
 
-def _read(file: int, size: int) -> bytes:
+def _read(file: int, size: int) -> bytes | None:
+    """Some bytes, none at the end; None when somebody else took them, by the FIFO's name."""
     try:
         return os.read(file, size)
     except BlockingIOError:
-        return b""
+        return None
 
 
 def _drain(file: int, stream: Stream, sink: OutputSink) -> None:

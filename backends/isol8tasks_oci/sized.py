@@ -39,6 +39,7 @@ def unmake(folder: Path) -> None:
 
 def mounts_below(folder: Path) -> list[str]:
     """What is mounted at a folder and below it, the innermost first."""
+    folder = folder.resolve()  # as the kernel did
     lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
     points = [_unescaped(line.split()[4]) for line in lines]
     return [path for path in reversed(points) if f"{path}/".startswith(f"{folder}/")]
@@ -52,7 +53,7 @@ def _unescaped(path: bytes) -> str:
 
 def _mount(source: str, target: Path, kind: str | None, flags: int, options: str = "") -> None:
     result = _libc.mount(
-        source.encode(),
+        os.fsencode(source),
         os.fsencode(target),
         kind and kind.encode(),
         ctypes.c_ulong(flags),

@@ -75,7 +75,7 @@ class UnsharedPlaces:
             process = self._started()
             assert process.stdin is not None  # noqa: S101 -- both are pipes
             assert process.stdout is not None  # noqa: S101
-            trouble: OSError | None = None
+            trouble: Exception | None = None
             with suppress(BrokenPipeError):  # then there is no answer either
                 process.stdin.write(json.dumps(request).encode() + b"\n")
                 trouble = _send(tree or (), process.stdin)
@@ -114,9 +114,9 @@ def _described(entry: TreeEntry) -> dict[str, Any]:
     }
 
 
-def _send(tree: Iterable[TreeEntry], stream: IO[bytes]) -> OSError | None:
+def _send(tree: Iterable[TreeEntry], stream: IO[bytes]) -> Exception | None:
     """Send all contents; after trouble with one the rest are empty, so that the stream is whole."""
-    trouble: OSError | None = None
+    trouble: Exception | None = None
     for entry in tree:
         if entry.source is None:
             continue
@@ -127,7 +127,7 @@ def _send(tree: Iterable[TreeEntry], stream: IO[bytes]) -> OSError | None:
                         stream.write(LENGTH.pack(len(piece)) + piece)
             except BrokenPipeError:
                 raise
-            except OSError as error:
+            except Exception as error:  # noqa: BLE001 -- raised when the stream is whole
                 trouble = error
         stream.write(LENGTH.pack(0))
     return trouble
