@@ -131,7 +131,7 @@ def _disk(launcher: Launcher, cache: Path) -> dict[Limit, _Held]:
         why = f"no sized folder can be made: {launcher.holder.reason}"
         return {Limit.DISK: _Held(Enforcement.NONE, why, remedy(why))}
     if _is_sized(launcher.holder, cache):
-        return {Limit.DISK: _Held(Enforcement.ENFORCED, "by folders in memory of that size")}
+        return {Limit.DISK: _Held(Enforcement.ENFORCED, "by folders in memory, that size for all")}
     return {Limit.DISK: _Held(Enforcement.UNVERIFIED, "a sized folder did not fill up")}
 
 

@@ -34,7 +34,21 @@ HIDDEN_BUT_GROUPS = (
     *(path for path in HIDDEN if path != "/sys"),
     *("/sys/block", "/sys/bus", "/sys/class", "/sys/dev", "/sys/devices", "/sys/firmware"),
     *("/sys/hypervisor", "/sys/kernel", "/sys/module", "/sys/power"),
-    *("/sys/fs/bpf", "/sys/fs/btrfs", "/sys/fs/ext4", "/sys/fs/fuse", "/sys/fs/xfs"),
+    *(
+        f"/sys/fs/{name}"
+        for name in (
+            "bpf",
+            "btrfs",
+            "erofs",
+            "ext4",
+            "f2fs",
+            "fuse",
+            "nfs",
+            "pstore",
+            "tmpfs",
+            "xfs",
+        )
+    ),
 )
 """The same where a process in the container has to read its own control groups."""
 

@@ -22,7 +22,7 @@ from isol8tasks.model.units import parse_duration
 )
 @options.place
 def sweep_command(older_than: str | None, **flags: Any) -> int:
-    """Remove folders, control groups and half-baked images of runs that died.
+    """Remove containers, mounts, folders, control groups and drafts of runs that died.
 
     Every run does this for its own kind; what a living run uses is never touched. Exits with 3
     when a backend could not look; the others do so first.

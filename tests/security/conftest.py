@@ -176,6 +176,11 @@ class Bench:
         assert capabilities is not None
         return capabilities.enforcement(limit)
 
+    def explanation(self, limit: Limit) -> str:
+        capabilities = self.backend.probe().capabilities
+        assert capabilities is not None
+        return capabilities.explanation(limit)[0]
+
     @contextmanager
     def sandbox(self, limits: Limits | None = None, **spec: Any) -> Iterator[Sandbox]:
         """A fresh sandbox; closing it leaves no folder behind."""

@@ -233,12 +233,13 @@ def test_remembering_never_fails(tmp_path: Path) -> None:
 class Local:
     """A sandbox that is none: a folder and a shell, with files of at most 1 MiB.
 
-    `entered` is run by that shell before the program.
+    `entered` is run by another shell before, and `into` is a command that runs the program.
     """
 
     shell: str
     folder: Path
     entered: str = ""
+    into: tuple[str, ...] = ()
     closed: int = 0
 
     def put(self, tree: Iterable[TreeEntry]) -> None:
@@ -249,7 +250,17 @@ class Local:
     def run(self, argv: tuple[str, ...], *, stdin: bytes, sink: OutputSink) -> Exit:
         assert argv[:2] == ("sh", "-c")
         ran = subprocess.run(
-            ["prlimit", f"--fsize={1 << 20}", "--", "sh", "-c", START, self.shell, argv[2]],
+            [
+                "prlimit",
+                f"--fsize={1 << 20}",
+                "sh",
+                "-c",
+                START,
+                "sh",
+                *self.into,
+                self.shell,
+                argv[2],
+            ],
             cwd=self.folder,
             input=stdin,
             capture_output=True,
@@ -270,7 +281,9 @@ class Local:
         self.closed += 1
 
 
-START = 'eval "$ENTERED"; trap "" XFSZ; exec "$0" "$@"'
+START = 'eval "$ENTERED"; trap "" XFSZ; exec "$@"'
+ALONE = ("unshare", "--pid", "--fork", "--mount-proc")
+"""As in a container, where no other processes are seen."""
 
 
 def _sh(shell: str, folder: Path) -> str:
@@ -319,7 +332,8 @@ def test_its_program_finds_a_limit_of_processes(
     if "bash" in shell:
         reason = "bash tries again, and by then the others are gone"
         request.applymarker(pytest.mark.xfail(reason=reason, strict=False))
-    sandbox = Local(_sh(shell, tmp_path), tmp_path, f"echo $$ >{group}/cgroup.procs")
+    entered = f"echo $$ >{group}/cgroup.procs"
+    sandbox = Local(_sh(shell, tmp_path), tmp_path, entered, ALONE)
     findings = trial.try_ways((Way(near=True, sent=HELD),), lambda _way, _spec: sandbox)
     assert Limit.PIDS in findings.tripped
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from isol8tasks_podman.engine import PodmanEngine
 
-IMAGE = "localhost/debpy:1"
+IMAGE = "localhost/isol8tasks-base:1"
 
 
 @attrs.define

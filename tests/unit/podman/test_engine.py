@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.podman
 
-IMAGE = "localhost/debpy:1"
+IMAGE = "localhost/isol8tasks-base:1"
 LABEL = ("isol8tasks.test", secrets.token_hex(4))
 
 
