@@ -24,17 +24,18 @@ exec 3<&0 </dev/null
 service=$!
 {
   read -r _ <&3
-  builds=
+  builds= inner=
   for helper in $(cat /proc/"$service"/task/*/children); do
     case $(tr '\\0' ' ' </proc/"$helper"/cmdline) in
       buildah-*) kill "$helper"; builds=1 ;;
+      *"system service"*) inner="$inner $helper" ;;
     esac
   done
   [ -z "$builds" ] || sleep 0.5
-  kill "$service"
+  kill "$service" $inner
   tries=0
   while kill -0 "$service" && [ "$tries" -lt 50 ]; do sleep 0.1; tries=$((tries + 1)); done
-  kill -9 "$service"
+  kill -9 "$service" $inner
 } 2>/dev/null &
 watch=$!
 exec 3<&-
@@ -45,7 +46,8 @@ exit "$code"
 """
 """Ends the service when its standard input ends: when we close that, or die of whatever.
 
-Builds end first, so that the service can clean up behind them."""
+Builds end first, so that the service can clean up behind them. Without subordinate uids the service
+runs in a child of its own, which does not end with it."""
 
 _STRANGE = ("CONTAINER_HOST", "CONTAINER_CONNECTION", "LISTEN_FDS", "LISTEN_PID", "NOTIFY_SOCKET")
 """What would make it talk to another service, or to whoever started us."""
