@@ -8,11 +8,11 @@ its own session is used directly.
 from __future__ import annotations
 
 import json
-import socket
+import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,6 +30,7 @@ from isol8tasks_oci.client import (
 from isol8tasks.backend.contract import Cancellation, LineSink
 from isol8tasks.errors import Cancelled
 from isol8tasks_docker.address import Address
+from isol8tasks_docker.answers import Kept, hang_up, prefetched
 from isol8tasks_docker.payload import payload
 
 SECONDS = 60
@@ -165,7 +166,7 @@ class DockerEngine:
         )
         raw = self._api._get_raw_response_socket(response)  # noqa: SLF001 -- raises for a refusal
         connection = getattr(raw, "_sock", raw)
-        return Hijacked(_Kept(connection, response), _prefetched(response, connection))
+        return Hijacked(Kept(connection, response), prefetched(response, connection))
 
     def containers(self, label: str) -> tuple[Listed, ...]:
         """All containers that have this label."""
@@ -174,6 +175,7 @@ class DockerEngine:
         return tuple(
             Listed(
                 id=each["Id"],
+                name=(each["Names"] or [""])[0].lstrip("/"),
                 labels=tuple(sorted((each["Labels"] or {}).items())),
                 created=float(each["Created"]),
             )
@@ -263,25 +265,29 @@ class DockerEngine:
         """A long request whose answer tells of its progress; hanging up ends the work too."""
         if cancel.cancelled:
             raise Cancelled
-        late = threading.Event()
-        response = self._api._post(  # noqa: SLF001 -- see the module's docstring
-            self._api._url(path),  # noqa: SLF001
-            params=params,
-            headers=headers,
-            data=body,
-            stream=True,
-            timeout=(SECONDS, None),
+        response = self._answered(
+            lambda: self._api._post(  # noqa: SLF001 -- see the module's docstring
+                self._api._url(path),  # noqa: SLF001
+                params=params,
+                headers=headers,
+                data=body,
+                stream=True,
+                timeout=(SECONDS, None),
+            ),
+            cancel,
+            timeout,
         )
+        late = threading.Event()
         self._api._raise_for_status(response)  # noqa: SLF001
 
         def expire() -> None:
             late.set()
-            _hang_up(response)
+            hang_up(response)
 
         timer = threading.Timer(timeout, expire) if timeout is not None else None
         if timer:
             timer.start()
-        unsubscribe = cancel.on_cancel(lambda: _hang_up(response))
+        unsubscribe = cancel.on_cancel(lambda: hang_up(response))
         try:
             self._tell(response, sink)
         except Exception:
@@ -299,6 +305,31 @@ class DockerEngine:
             raise Cancelled
         if late.is_set():
             raise TimeoutError
+
+    @staticmethod
+    def _answered(post: Callable[[], Any], cancel: Cancellation, timeout: float | None) -> Any:
+        """The head of an answer, which an engine gives when it likes; we need not wait for it."""
+        answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+        def ask() -> None:
+            try:
+                answers.put(post())
+            except Exception as error:  # noqa: BLE001 -- raised below
+                answers.put(error)
+
+        threading.Thread(target=ask, daemon=True).start()
+        unsubscribe = cancel.on_cancel(lambda: answers.put(None))
+        try:
+            found = answers.get(timeout=timeout)
+        except queue.Empty:
+            raise TimeoutError from None
+        finally:
+            unsubscribe()
+        if found is None:
+            raise Cancelled
+        if isinstance(found, Exception):
+            raise found
+        return found
 
     def _tell(self, response: Any, sink: LineSink) -> None:
         """Pass on progress line by line; what a program prints comes in pieces of any length."""
@@ -354,50 +385,9 @@ class DockerExecution:
         return None if found["Running"] else found["ExitCode"]
 
 
-class _Kept:
-    """A connection, and the answer that it came with: collecting that would close it."""
-
-    def __init__(self, connection: Any, response: Any) -> None:
-        self._connection = connection
-        self._response = response
-        with suppress(AttributeError):
-            connection.settimeout(None)
-        self.recv: Callable[[int], bytes] = connection.recv
-        self.sendall: Callable[[bytes], None] = connection.sendall
-
-    def shutdown(self, how: int) -> None:
-        self._connection.shutdown(how)
-
-    def close(self) -> None:
-        self._response.close()
-        self._connection.close()
-
-
-def _prefetched(response: Any, connection: Any) -> bytes:
-    """What the reader of the answer's head has taken of the streams already."""
-    reader = getattr(getattr(response.raw, "_fp", None), "fp", None)
-    if not isinstance(connection, socket.socket) or reader is None:
-        return b""
-    connection.setblocking(False)
-    try:
-        return bytes(reader.read(len(reader.peek())) or b"")
-    except (BlockingIOError, OSError, ValueError):
-        return b""
-    finally:
-        connection.settimeout(None)
-
-
 def _has_swap() -> bool:
     """Whether this host has any: below its headline, /proc/swaps has a line for each."""
     return len(Path("/proc/swaps").read_text().splitlines()) > 1
-
-
-def _hang_up(response: Any) -> None:
-    """Wake the thread that reads this answer."""
-    reader = getattr(getattr(response.raw, "_fp", None), "fp", None)
-    connection: Any = getattr(getattr(reader, "raw", None), "_sock", None)
-    with suppress(OSError, AttributeError):
-        connection.shutdown(socket.SHUT_RDWR)
 
 
 @contextmanager

@@ -26,7 +26,7 @@ def main(number: int) -> None:
     for handle in handles.values():
         try:
             signal.pidfd_send_signal(handle, signal.SIGKILL)
-        except ProcessLookupError:
+        except OSError:
             continue
 
 

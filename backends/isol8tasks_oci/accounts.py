@@ -132,12 +132,15 @@ class Accounts:
         """
         if self._event < 0:
             return None
-        told, gone = _count(self._event), _wait(self._sentinel, _PATIENCE)
+        told = _count(self._event)
+        if not told:
+            return False
+        gone = _wait(self._sentinel, _PATIENCE)
         deadline = time.monotonic() + _SETTLED
         while gone and told < 2 and time.monotonic() < deadline:
             time.sleep(0.002)
             told += _count(self._event)
-        return told > 1
+        return told > 1 if gone or told > 1 else None
 
     def _text(self, name: str) -> bytes:
         if name not in self._files:

@@ -23,13 +23,14 @@ from isol8tasks.backend.folders import ClaimedFolder, draft_of, make_folder, swe
 from isol8tasks.backend.seccomp import to_json
 from isol8tasks.backend.syscalls import FILTER
 from isol8tasks.backend.uids import UidLease
-from isol8tasks.errors import BackendUnavailable, Isol8Error
+from isol8tasks.errors import BackendUnavailable, Isol8Error, SandboxError
+from isol8tasks.model.digest import Digest
 from isol8tasks.model.image import Image
 from isol8tasks.model.limits import Limit
 from isol8tasks_oci import probe_image, trial
 from isol8tasks_oci.bakery import Bakery
 from isol8tasks_oci.client import Connect, ContainerSpec, Engine, Facts, LocalImage
-from isol8tasks_oci.container import INIT_PROCESSES, OWNER, Terms, container_spec
+from isol8tasks_oci.container import INIT_PROCESSES, NAME, OWNER, Terms, container_spec
 from isol8tasks_oci.far import FarSandbox
 from isol8tasks_oci.guard import Guard
 from isol8tasks_oci.leftovers import sweep_containers
@@ -65,7 +66,7 @@ class ContainerBackend:
         self._guard = Guard()
         self._claim: ClaimedFolder | None = None
         self._bakery: Bakery | None = None
-        self._ready: dict[PreparedImage, LocalImage] = {}
+        self._ready: dict[tuple[Image, Digest], LocalImage] = {}
 
     def probe(self) -> Probe:
         """Ask the engine what it is, and try once in a boot what it holds."""
@@ -138,7 +139,7 @@ class ContainerBackend:
     ) -> PreparedImage:
         """Find, pull or build an image in the engine's own store."""
         ready = self._baker().prepare(image, base=base, sink=sink, cancel=cancel, timeout=timeout)
-        self._ready[ready.prepared] = ready.local
+        self._ready[ready.prepared.image, ready.prepared.identity] = ready.local
         return ready.prepared
 
     def images(self) -> tuple[PreparedImage, ...]:
@@ -164,11 +165,10 @@ class ContainerBackend:
         return self._sandbox(found.engine, spec, self._ready_image(spec.image), way)
 
     def _ready_image(self, image: PreparedImage) -> LocalImage:
-        return next(
-            ready
-            for prepared, ready in self._ready.items()
-            if attrs.evolve(prepared, baked=image.baked) == image
-        )
+        ready = self._ready.get((image.image, image.identity))
+        if ready is None:
+            raise SandboxError(f"{self.name} has not prepared the image {image.image}")
+        return ready
 
     def _sandbox(self, engine: Engine, spec: SandboxSpec, image: LocalImage, way: Way) -> Sandbox:
         folder = self._run_folder(engine)
@@ -200,7 +200,7 @@ class ContainerBackend:
             spec,
             image,
             terms,
-            name=f"isol8tasks-{self._run}-{secrets.token_hex(6)}",
+            name=f"{NAME}{self._run}-{secrets.token_hex(6)}",
             uid=uid,
             run=self._run,
             host=platform.node(),

@@ -165,6 +165,7 @@ class Listed:
     """A container by its labels; `created` in seconds since the epoch."""
 
     id: str
+    name: str
     labels: tuple[tuple[str, str], ...]
     created: float
 

@@ -14,6 +14,9 @@ from isol8tasks_oci.client import ContainerSpec, LocalImage
 OWNER = "isol8tasks.owner"
 """The label by which what crashed runs left is found."""
 
+NAME = "isol8tasks-"
+"""What the names of all our containers begin with."""
+
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _FIXED = (("HOME", "/tmp"), ("LANG", "C.UTF-8"), ("TMPDIR", "/tmp"))  # noqa: S108
 _ODD = re.compile(r"[^A-Za-z0-9_.-]")

@@ -72,10 +72,14 @@ class FirstProcess:
         """What all of them used; ask as soon as it ended."""
         return self._accounts.read()
 
-    def ended(self, *, ask: bool) -> Ended:
-        """How it ended. `ask` wants the engine's word on memory, too."""
+    def wait(self) -> None:
+        """Wait for the end of a killed one, and so of all others."""
         if not _readable(self.handle, _GRACE):
             raise SandboxError(f"a killed container was not gone after {_GRACE:.0f} s")
+
+    def ended(self, *, ask: bool) -> Ended:
+        """How it ended. `ask` wants the engine's word on memory, too."""
+        self.wait()
         status = None if ask else self._status()
         if status is not None:
             return from_status(status)

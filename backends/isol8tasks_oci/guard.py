@@ -28,7 +28,7 @@ class Guard:
             self._handles.add(handle)
             try:
                 self._connected().sendmsg(*_message(handle))
-            except OSError:  # it was killed
+            except (BrokenPipeError, ConnectionError):  # it was killed
                 self._start_again()
 
     def drop(self, handle: int) -> None:

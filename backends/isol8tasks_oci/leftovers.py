@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from isol8tasks.backend.owner import Owner
 from isol8tasks_oci.client import Engine, EngineError, Listed
+from isol8tasks_oci.container import NAME
 
 
 def sweep_containers(engine: Engine, label: str, *, local: bool, older_than: float | None) -> int:
@@ -26,7 +27,7 @@ def sweep_containers(engine: Engine, label: str, *, local: bool, older_than: flo
 
 def _left(container: Listed, label: str, local: bool, older_than: float | None) -> bool:
     owner = Owner.parse(dict(container.labels).get(label, ""))
-    if owner is None:
+    if owner is None or not container.name.startswith(NAME):  # an image hands its labels down
         return False
     alive = owner.alive()
     if alive is False and not local and owner.boot != Owner.current().boot:

@@ -71,8 +71,9 @@ class NearSandbox:
             self._make_places(undo)
             self._pipes = Pipes(self._folder / "pipes")
             undo.callback(self._pipes.close)
+            # By its name, as an answer that never comes may still have made it.
+            undo.callback(shop.engine.remove, container.name)
             self._id = shop.engine.create(self._complete(container))
-            undo.callback(shop.engine.remove, self._id)
             shop.engine.start(self._id)
             self._first = FirstProcess(shop.engine, self._id, container.name)
             undo.callback(self._first.close)
@@ -95,7 +96,7 @@ class NearSandbox:
 
     def _complete(self, container: ContainerSpec) -> ContainerSpec:
         workdir = "/".join(filter(None, ("/sandbox", self._spec.workdir)))
-        declared = frozenset(name for name, _ in self._spec.env)
+        declared = frozenset(name for name, _ in container.env)
         return attrs.evolve(
             container,
             argv=("/bin/sh", "-c", script(_PIPES, declared, self._ceilings), "sh", container.name),
@@ -126,8 +127,9 @@ class NearSandbox:
         if max(map(len, argv)) >= _MOST_ARGUMENTS:
             raise SandboxError("an argument is longer than the 128 KiB that Linux takes")
         with self._lock:
-            if self._killed:
-                return Exit(code=None)
+            killed = self._killed
+        if killed:
+            return self._unstarted()
         try:
             if not self._pipes.greeted(self._first.handle):
                 return self._unstarted()
@@ -141,6 +143,7 @@ class NearSandbox:
 
     def _unstarted(self) -> Exit:
         if self._killed:
+            self._first.wait()  # nothing may run any more when outputs are looked at
             return Exit(code=None)
         code = self._first.ended(ask=False).code
         raise SandboxError(
@@ -184,6 +187,7 @@ class NearSandbox:
 
     def close(self) -> None:
         """Leave nothing behind; may be repeated."""
+        self.kill()  # an engine that does not answer must not keep it running
         with self._lock:
             undo, self._undo = self._undo, ExitStack()
         undo.close()

@@ -61,8 +61,11 @@ class UnsharedPlaces:
         with self._lock:
             if self._process is None:
                 return
-            with suppress(OSError):
+            try:
                 self._process.communicate(timeout=_GRACE)
+            except (OSError, subprocess.TimeoutExpired):
+                self._process.kill()
+                self._process.communicate()
             self._process = None
 
     def _ask(

@@ -13,6 +13,9 @@ import attrs
 
 from isol8tasks_oci.client import ENGINE_VARIABLES
 
+_OURS = "_isol8_"
+"""What the script's variables begin with; longer where a stage declares such a name itself."""
+
 _SHELL_VARIABLES = ("OLDPWD", "PWD", "SHLVL")
 
 _READ = """\
@@ -34,6 +37,7 @@ unset IFS
 """
 
 _BECOME = """\
+case $1 in -*) echo "sh: $1: not found" >&2; exit 127; esac
 if [ "$_isol8_stdin" = 0 ]; then exec "$@" </dev/null; fi
 exec "$@" <{pipes}/input
 """
@@ -69,7 +73,11 @@ def script(pipes: str, declared: AbstractSet[str], ceilings: Ceilings = Ceilings
     added = (*ENGINE_VARIABLES, *_SHELL_VARIABLES)
     unasked = " ".join(name for name in added if name not in declared)
     streams = f"exec <{pipes}/command >{pipes}/stdout 2>{pipes}/stderr\necho\n"
-    return f"{streams}{_READ}unset {unasked}\n{ceilings.script}{_BECOME.format(pipes=pipes)}"
+    text = f"{streams}{_READ}unset {unasked}\n{ceilings.script}{_BECOME.format(pipes=pipes)}"
+    ours = _OURS
+    while any(name.startswith(ours) for name in declared):
+        ours += "_"
+    return text.replace(_OURS, ours)
 
 
 def command(argv: tuple[str, ...], *, stdin: bool) -> bytes:

@@ -188,6 +188,7 @@ class PodmanEngine:
         return tuple(
             Listed(
                 id=str(each["Id"]),
+                name=str((each.get("Names") or [""])[0]),
                 labels=tuple(sorted((each.get("Labels") or {}).items())),
                 created=datetime.fromisoformat(each["Created"]).timestamp(),
             )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import attrs
 import pytest
 from isol8tasks_oci.client import Listed
-from isol8tasks_oci.container import OWNER
+from isol8tasks_oci.container import NAME, OWNER
 from isol8tasks_oci.leftovers import sweep_containers
 
 from isol8tasks.backend.owner import Owner
@@ -40,7 +40,7 @@ OWNERS = {
 
 def container(name: str, owner: str, age: float = HOUR) -> Listed:
     labels = ((OWNER, owner), ("isol8tasks.run", "r"))
-    return Listed(id=name, labels=labels, created=time.time() - age)
+    return Listed(id=name, name=f"{NAME}{name}", labels=labels, created=time.time() - age)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_a_label_that_we_did_not_write_is_nobody_s(engine: MemoryEngine, text: s
 
 
 def test_a_foreign_container_stays(engine: MemoryEngine) -> None:
-    foreign = Listed(id="foreign", labels=(("maintainer", "me"),), created=0.0)
+    foreign = Listed(id="foreign", name="web", labels=(("maintainer", "me"),), created=0.0)
     engine.listed = [foreign, container("ours", str(OWNERS["a dead owner"]))]
     assert sweep_containers(engine, OWNER, local=True, older_than=0.0) == 1
     assert engine.listed == [foreign]
@@ -100,3 +100,11 @@ def test_one_that_cannot_be_removed_does_not_keep_the_others(engine: MemoryEngin
     engine.stuck = frozenset({"b"})
     assert sweep_containers(engine, OWNER, local=True, older_than=None) == 2
     assert [each.id for each in engine.listed] == ["b"]
+
+
+def test_an_image_hands_its_labels_down_and_not_its_name(engine: MemoryEngine) -> None:
+    """Somebody else's container of such an image is not ours."""
+    labels = ((OWNER, str(OWNERS["a dead owner"])),)
+    engine.listed = [Listed(id="foreign", name="web", labels=labels, created=0.0)]
+    assert sweep_containers(engine, OWNER, local=True, older_than=0.0) == 0
+    assert [each.id for each in engine.listed] == ["foreign"]

@@ -329,9 +329,6 @@ def group() -> Iterator[Path]:
 def test_its_program_finds_a_limit_of_processes(
     request: pytest.FixtureRequest, shell: str, tmp_path: Path, group: Path, turn: int
 ) -> None:
-    if "bash" in shell:
-        reason = "bash tries again, and by then the others are gone"
-        request.applymarker(pytest.mark.xfail(reason=reason, strict=False))
     entered = f"echo $$ >{group}/cgroup.procs"
     sandbox = Local(_sh(shell, tmp_path), tmp_path, entered, ALONE)
     findings = trial.try_ways((Way(near=True, sent=HELD),), lambda _way, _spec: sandbox)

@@ -206,7 +206,6 @@ def test_the_program_takes_the_shell_s_place(
 
 
 @pytest.mark.parametrize("argv", [("-c", "env"), ("-l", "env"), ("--", "env"), ("-a", "x", "env")])
-@pytest.mark.xfail(reason="exec takes it for an option in bash and busybox", strict=False)
 def test_a_program_s_name_is_never_an_option(theatre: Theatre, argv: tuple[str, ...]) -> None:
     assert theatre.run(argv).code == 127
 
@@ -244,7 +243,6 @@ def test_what_a_stage_declares_stays_even_with_an_engine_s_name(theatre: Theatre
 
 
 @pytest.mark.parametrize("name", ["_isol8_word", "_isol8_stdin"])
-@pytest.mark.xfail(reason="the script writes over variables of its own names", strict=True)
 def test_what_a_stage_declares_stays_even_with_a_name_of_ours(theatre: Theatre, name: str) -> None:
     env = theatre.stage(frozenset({name}), {name: "mine"}).run(("env", "-0")).env
     assert env.get(name) == "mine"
