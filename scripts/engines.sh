@@ -32,13 +32,26 @@ install_missing() {
   export DEBIAN_FRONTEND=noninteractive
   local apt=(apt-get -qq -o Acquire::Retries=3 -o DPkg::Lock::Timeout=120)
   "${apt[@]}" update
+  mask_sshd
   "${apt[@]}" install -y --no-install-recommends "${need[@]}" >/dev/null
+}
+
+# The tests start an sshd of their own, on loopback; the machine is to get none by that.
+mask_sshd() {
+  command -v sshd >/dev/null && return
+  local unit
+  mkdir -p /etc/systemd/system
+  for unit in ssh.service ssh.socket; do
+    ln -sf /dev/null "/etc/systemd/system/$unit"
+  done
+  say "sshd is for the tests only: 'systemctl unmask ssh.service ssh.socket' would let it run"
 }
 
 # PROGRAM:PACKAGE; a program may also come from elsewhere, Docker's own packages for instance
 programs() {
   echo dockerd:docker.io iptables:iptables podman:podman runc:runc catatonit:catatonit
   echo newuidmap:uidmap slirp4netns:slirp4netns setpriv:util-linux node:nodejs npm:npm
+  echo runsc:runsc sshd:openssh-server ssh:openssh-client
   if [ "$(. /etc/os-release && echo "${VERSION_ID:-99}")" -ge 13 ]; then
     echo docker:docker-cli pasta:passt nft:nftables
   fi

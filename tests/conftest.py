@@ -23,7 +23,13 @@ _STARTING = {"subprocess.Popen": 0, "os.posix_spawn": 0, "os.exec": 0}
 _CONNECTING = "socket.connect"
 """The audit event of a connection; its second argument is the address, text for a unix socket."""
 
-PROGRAMS = {"bwrap": "bubblewrap", "docker": "docker", "dockerd": "docker", "podman": "podman"}
+PROGRAMS = {
+    "bwrap": "bubblewrap",
+    "docker": "docker",
+    "dockerd": "docker",
+    "podman": "podman",
+    "runsc": "gvisor",
+}
 SOCKETS = {"docker.sock": "docker", "podman.sock": "podman"}
 MARKS = frozenset({*PROGRAMS.values(), *SOCKETS.values()})
 
@@ -112,10 +118,20 @@ def _said(argv: list[str]) -> str:
     return "" if ran.returncode == 0 else ran.stderr.strip() or f"{argv[0]}: {ran.returncode}"
 
 
+@functools.cache
+def gvisor_trouble() -> str:
+    """Why no Docker of our own can have gVisor here, an empty text when it can."""
+    if os.geteuid() != 0:
+        return "only root can start a dockerd in namespaces of its own"
+    missing = [name for name in ("runsc", "dockerd", "unshare") if shutil.which(name) is None]
+    return f"{', '.join(missing)} is not installed" if missing else ""
+
+
 TROUBLES = {
     "bubblewrap": bubblewrap_trouble,
     "docker": docker_trouble,
     "podman": podman_trouble,
+    "gvisor": gvisor_trouble,
 }
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import attrs
 
 from isol8tasks.errors import BackendUnavailable
+from isol8tasks_docker import contexts
 
-DEFAULT = "unix:///var/run/docker.sock"
+SOCKET = "/var/run/docker.sock"
+DEFAULT = f"unix://{SOCKET}"
 
 
 @attrs.frozen(kw_only=True)
@@ -31,7 +34,7 @@ def find(environ: Mapping[str, str]) -> Address:
     """The address that docker itself would choose; BackendUnavailable if it is bad."""
     if environ.get("DOCKER_HOST"):
         return _from_variables(environ)
-    name = environ.get("DOCKER_CONTEXT") or _current()
+    name = environ.get("DOCKER_CONTEXT") or contexts.current()
     return _from_context(name) if name and name != "default" else Address()
 
 
@@ -49,34 +52,17 @@ def _from_variables(environ: Mapping[str, str]) -> Address:
     return Address(url=found["base_url"], tls=found.get("tls"), source="DOCKER_HOST")
 
 
-def _current() -> str:
-    """The context that `docker context use` chose; damage is for docker itself to report."""
-    from docker.utils.config import load_general_config  # noqa: PLC0415
-
-    name = load_general_config().get("currentContext")
-    return name if isinstance(name, str) else ""
-
-
 def _from_context(name: str) -> Address:
-    from docker.context import ContextAPI  # noqa: PLC0415
-    from docker.utils.config import find_config_file  # noqa: PLC0415
+    from docker.errors import DockerException  # noqa: PLC0415
 
-    if find_config_file() is None:  # the SDK would look in the working folder
-        raise _no_context(name)
     try:
-        context = ContextAPI.get_context(name)
-    except Exception as error:  # the SDK raises that for a damaged one
-        raise _no_context(name) from error
-    if context is None or not context.Host:
-        raise _no_context(name)
-    return Address(url=context.Host, tls=context.TLSConfig, source=f"the context {name!r}")
-
-
-def _no_context(name: str) -> BackendUnavailable:
-    return BackendUnavailable(
-        f"there is no docker context {name!r}",
-        hint="see 'docker context ls'; unset DOCKER_CONTEXT, or 'docker context use default'",
-    )
+        url, tls = contexts.endpoint(name)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, DockerException) as error:
+        raise BackendUnavailable(
+            f"there is no docker context {name!r}",
+            hint="see 'docker context ls'; unset DOCKER_CONTEXT, or 'docker context use default'",
+        ) from error
+    return Address(url=url or DEFAULT, tls=tls, source=f"the context {name!r}")
 
 
 def connect() -> Any:
@@ -85,12 +71,27 @@ def connect() -> Any:
     from requests.exceptions import RequestException  # noqa: PLC0415
 
     from isol8tasks_docker.engine import DockerEngine  # noqa: PLC0415
+    from isol8tasks_docker.ssh import Tunnel  # noqa: PLC0415
 
     address = find(os.environ)
-    try:
-        return DockerEngine(address)
-    except (DockerException, RequestException, OSError, ValueError, ImportError) as error:
-        raise unreachable(address, str(error)) from error
+    tunnel = Tunnel(address.url) if address.url.startswith("ssh://") else None
+    with ExitStack() as undo:
+        if tunnel:
+            undo.callback(tunnel.close)
+        try:
+            engine = DockerEngine(address, tunnel)
+            undo.callback(engine.close)
+            podman = engine.is_podman()
+        except (DockerException, RequestException, OSError, ValueError) as error:
+            words = tunnel.complaint if tunnel else ""
+            raise unreachable(address, words or str(error)) from error
+        if podman:
+            raise BackendUnavailable(
+                f"what answers at {address.url} ({address.source}) is Podman",
+                hint="use --backend podman; CONTAINER_HOST names its socket",
+            )
+        undo.pop_all()
+        return engine
 
 
 _REMEDIES = (
@@ -100,7 +101,6 @@ _REMEDIES = (
     ),
     ("no such file", "install and start it: apt-get install docker.io && systemctl start docker"),
     ("connection refused", "start it: systemctl start docker"),
-    ("paramiko", "pip install 'isol8tasks[ssh]', or point DOCKER_HOST at a socket"),
     ("certificate", "correct DOCKER_CERT_PATH"),
 )
 """What the SDK's words have in them, and what to do then."""
@@ -109,10 +109,17 @@ _REMEDIES = (
 def unreachable(address: Address, words: str) -> BackendUnavailable:
     """What is wrong, from what the SDK said."""
     sign, remedy = next(
-        (pair for pair in _REMEDIES if pair[0] in words.lower()), ("", "see 'docker info'")
+        (pair for pair in _REMEDIES if pair[0] in words.lower()), ("", _otherwise(address))
     )
     return BackendUnavailable(
         f"docker does not answer at {address.url} ({address.source}): "
         f"{sign or ' '.join(words.split())}",
         hint=remedy,
     )
+
+
+def _otherwise(address: Address) -> str:
+    """What to do where the words say nothing."""
+    if address.url.startswith("ssh://"):
+        return f"see that docker runs there; ssh://HOST/PATH names a socket other than {SOCKET}"
+    return "correct DOCKER_CERT_PATH" if address.tls else "see 'docker info'"

@@ -30,12 +30,12 @@ from isol8tasks_oci.client import (
 from isol8tasks.backend.contract import Cancellation, LineSink
 from isol8tasks.errors import Cancelled
 from isol8tasks_docker.address import Address
-from isol8tasks_docker.answers import Kept, hang_up, prefetched
+from isol8tasks_docker.answers import client, hang_up, kept, prefetched
 from isol8tasks_docker.payload import payload
+from isol8tasks_docker.ssh import Tunnel
 
 SECONDS = 60
 QUICK_SECONDS = 10
-_POOL = 64
 
 
 class DockerEngine:
@@ -43,21 +43,17 @@ class DockerEngine:
 
     name = "docker"
 
-    def __init__(self, address: Address) -> None:
-        from docker import APIClient  # noqa: PLC0415 -- takes 0.2 s
-
-        def client(seconds: float, version: str) -> Any:
-            return APIClient(
-                base_url=address.url,
-                tls=address.tls,
-                version=version,
-                timeout=seconds,
-                max_pool_size=_POOL,
-            )
-
+    def __init__(self, address: Address, tunnel: Tunnel | None = None) -> None:
+        url = tunnel.url if tunnel else address.url
         self._local = address.local
-        self._quick = client(QUICK_SECONDS, "auto")
-        self._api = client(SECONDS, self._quick.api_version)
+        self._tunnel = tunnel
+        self._quick = client(url, address.tls, seconds=QUICK_SECONDS)
+        self._api = client(url, address.tls, seconds=SECONDS, version=self._quick.api_version)
+
+    def is_podman(self) -> bool:
+        """Whether it is Podman, which answers almost as Docker does; errors are the SDK's."""
+        parts = self._quick.version().get("Components") or ()
+        return any(part["Name"] == "Podman Engine" for part in parts)
 
     def facts(self) -> Facts:
         """What `docker info` says."""
@@ -73,6 +69,7 @@ class DockerEngine:
             runtime=info.get("DefaultRuntime") or "runc",
             runtimes=tuple(sorted(info.get("Runtimes") or ())),
             uids=1 << 16 if "name=rootless" in options else 1 << 32,
+            grouped=info.get("CgroupDriver") == "cgroupfs" and "name=rootless" not in options,
             swap_held=bool(info.get("SwapLimit")) or (self._local and not _has_swap()),
         )
 
@@ -166,7 +163,7 @@ class DockerEngine:
         )
         raw = self._api._get_raw_response_socket(response)  # noqa: SLF001 -- raises for a refusal
         connection = getattr(raw, "_sock", raw)
-        return Hijacked(Kept(connection, response), prefetched(response, connection))
+        return Hijacked(kept(connection, response), prefetched(response, connection))
 
     def containers(self, label: str) -> tuple[Listed, ...]:
         """All containers that have this label."""
@@ -368,6 +365,8 @@ class DockerEngine:
         """Close the connections."""
         self._quick.close()
         self._api.close()
+        if self._tunnel:
+            self._tunnel.close()
 
 
 class DockerExecution:

@@ -73,7 +73,6 @@ def _host_config(spec: ContainerSpec) -> dict[str, Any]:
         "NetworkMode": "host" if spec.network is NetworkMode.HOST else "none",
         "Mounts": [_bind(each) for each in spec.binds],
         "Tmpfs": tmpfs,
-        "Ulimits": [{"Name": name, "Soft": most, "Hard": most} for name, most in spec.rlimits],
     }
     if spec.memory is not None:
         config |= {"Memory": spec.memory, "MemorySwap": spec.memory}
@@ -81,6 +80,8 @@ def _host_config(spec: ContainerSpec) -> dict[str, Any]:
         config["NanoCpus"] = round(spec.cpus * 1e9)
     if spec.pids is not None:
         config["PidsLimit"] = spec.pids
+    if spec.group:
+        config["CgroupParent"] = spec.group
     if spec.runtime is not None:
         config["Runtime"] = spec.runtime
     return config

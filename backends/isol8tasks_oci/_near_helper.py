@@ -138,7 +138,7 @@ def main() -> None:
             try:
                 reply = helper.answer(request)
             except OSError as error:
-                reply = {"error": error.strerror or str(error)}
+                reply = {"error": error.strerror or str(error), "errno": error.errno}
             sys.stdout.write(json.dumps(reply) + "\n")
             sys.stdout.flush()
     finally:

@@ -1,11 +1,14 @@
 """What the kernel counts for one container, read from its own control group while that is there.
 
 Engines remove the group when a container ends, and their word on memory cannot be relied on: so the
-files are opened beforehand, and read in the moment in which the first process is gone.
+files are opened beforehand, and read in the moment in which the first process is gone. When that
+is too late, peak and processor time are still in the group around it, if that is ours (`groups`);
+podman's own process for the container, of some 4 MB, counts there, too.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import select
@@ -16,6 +19,7 @@ from pathlib import Path
 import attrs
 
 from isol8tasks.backend.cgroup_tree import write
+from isol8tasks_oci.groups import ours_around
 
 _ROOT = Path("/sys/fs/cgroup")
 _GROUP = re.compile(r"\d+:([^:]*):(.*)")
@@ -55,39 +59,42 @@ class Accounts:
     """The open files of one container's groups. `read` and `close` once each."""
 
     def __init__(self, pid: int, container: str, *, root: Path = _ROOT) -> None:
-        self._files: dict[str, int] = {}
+        self._files: dict[str, list[int]] = {}
         self._event = self._sentinel = -1
         with suppress(OSError):
             groups = groups_of(Path(f"/proc/{pid}/cgroup").read_text(), container)
             if memory := groups.get("memory"):
-                self._open_v1(root, memory, groups.get("cpuacct"))
+                self._open_v1(root, memory, groups.get("cpuacct", ""))
             elif unified := groups.get(""):
-                self._open_v2(f"{root}{unified}")
+                self._open_v2(root, unified)
 
     @property
     def found(self) -> bool:
         """Whether the container has groups of its own."""
         return bool(self._files)
 
-    def _open_v1(self, root: Path, memory: str, cpu: str | None) -> None:
+    def _open_v1(self, root: Path, memory: str, cpu: str) -> None:
         folder = f"{root}/memory{memory}"
         self._open("oom", f"{folder}/memory.oom_control")
-        self._open("peak", f"{folder}/memory.max_usage_in_bytes")
-        if cpu is not None:
-            self._open("nanoseconds", f"{root}/cpuacct{cpu}/cpuacct.usage")
+        for group in filter(None, (memory, ours_around(memory))):
+            self._open("peak", f"{root}/memory{group}/memory.max_usage_in_bytes")
+        for group in filter(None, (cpu, ours_around(cpu))):
+            self._open("nanoseconds", f"{root}/cpuacct{group}/cpuacct.usage")
         try:
             self._subscribe(folder)
         except OSError:
             self._unsubscribe()
 
-    def _open_v2(self, folder: str) -> None:
-        self._open("oom", f"{folder}/memory.events")
-        self._open("peak", f"{folder}/memory.peak")
-        self._open("cpu", f"{folder}/cpu.stat")
+    def _open_v2(self, root: Path, unified: str) -> None:
+        for group in filter(None, (unified, ours_around(unified))):
+            self._open("oom", f"{root}{group}/memory.events")
+            self._open("peak", f"{root}{group}/memory.peak")
+            self._open("cpu", f"{root}{group}/cpu.stat")
 
     def _open(self, name: str, path: str) -> None:
         with suppress(OSError):
-            self._files[name] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            self._files.setdefault(name, []).append(file)
 
     def _subscribe(self, folder: str) -> None:
         """Also be told of an out-of-memory (cgroup v1, "memory.oom_control" and its notifier).
@@ -100,7 +107,7 @@ class Accounts:
             self._sentinel, self._event = os.eventfd(0, _EFD), os.eventfd(0, _EFD)
             control = f"{folder}/cgroup.event_control"
             write(control, f"{self._sentinel} {usage} {_NEVER}")
-            write(control, f"{self._event} {self._files['oom']}")
+            write(control, f"{self._event} {self._files['oom'][0]}")
         finally:
             os.close(usage)
 
@@ -143,12 +150,10 @@ class Accounts:
         return told > 1 if gone or told > 1 else None
 
     def _text(self, name: str) -> bytes:
-        if name not in self._files:
-            return b""
-        try:
-            return os.pread(self._files[name], 1 << 14, 0)
-        except OSError:  # ENODEV: the group is gone
-            return b""
+        for file in self._files.get(name, ()):
+            with suppress(OSError):  # ENODEV: the group is gone
+                return os.pread(file, 1 << 14, 0)
+        return b""
 
     def _number(self, name: str) -> int | None:
         text = self._text(name).strip()
@@ -156,7 +161,7 @@ class Accounts:
 
     def close(self) -> None:
         """Close the files; may be repeated."""
-        for file in self._files.values():
+        for file in itertools.chain.from_iterable(self._files.values()):
             os.close(file)
         self._files.clear()
         self._unsubscribe()

@@ -27,7 +27,7 @@ from isol8tasks.errors import BackendUnavailable, Isol8Error, SandboxError
 from isol8tasks.model.digest import Digest
 from isol8tasks.model.image import Image
 from isol8tasks.model.limits import Limit
-from isol8tasks_oci import probe_image, trial
+from isol8tasks_oci import groups, probe_image, trial
 from isol8tasks_oci.bakery import Bakery
 from isol8tasks_oci.client import Connect, ContainerSpec, Engine, Facts, LocalImage
 from isol8tasks_oci.container import INIT_PROCESSES, NAME, OWNER, Terms, container_spec
@@ -61,6 +61,7 @@ class ContainerBackend:
         self._run = secrets.token_hex(4)
         self._lock = threading.RLock()
         self._engine: Engine | None = None
+        self._facts: Facts | None = None
         self._found: _Found | None = None
         self._places: Places | None = None
         self._guard = Guard()
@@ -74,6 +75,12 @@ class ContainerBackend:
             found = self._tried()
         except Isol8Error as error:
             return Probe(reason=error.message, remedy=error.hint)
+        except OSError as error:
+            return Probe(
+                reason=f"{self.name} cannot be tried: {error}",
+                remedy="see that this path can be used; another cache folder can be set with the "
+                "setting 'cache' (ISOL8TASKS_CACHE)",
+            )
         facts, findings = found.facts, found.findings
         remarks = [*facts.remarks]
         if not findings.near:
@@ -92,11 +99,16 @@ class ContainerBackend:
                 self._engine = self._connect()
             return self._engine
 
+    def _told(self) -> Facts:
+        with self._lock:
+            if self._facts is None:
+                self._facts = self._connected().facts()
+            return self._facts
+
     def _tried(self) -> _Found:
         with self._lock:
             if self._found is None:
-                engine = self._connected()
-                facts = engine.facts()
+                engine, facts = self._connected(), self._told()
                 self._check_runtime(facts)
                 make_folder(self._options.cache)
                 self._found = _Found(
@@ -125,8 +137,8 @@ class ContainerBackend:
             self._choose_places(facts, way.near)
             return self._sandbox(engine, spec, image, way)
 
-        found = trial.try_ways(ways(facts), make)
-        if facts.local and found.tripped >= found.sent:
+        found = trial.try_ways(ways(facts, self._options.runtime), make)
+        if facts.local and (found.own_kernel or found.tripped >= found.sent):
             trial.remember(file, key, found)
         return found
 
@@ -161,7 +173,8 @@ class ContainerBackend:
     def create(self, spec: SandboxSpec) -> Sandbox:
         """Start a fresh container whose first process waits; nothing of a stage runs in it yet."""
         found = self._tried()
-        way = Way(near=found.findings.near, sent=found.findings.sent)
+        findings = found.findings
+        way = Way(near=findings.near, sent=findings.sent, own_kernel=findings.own_kernel)
         return self._sandbox(found.engine, spec, self._ready_image(spec.image), way)
 
     def _ready_image(self, image: PreparedImage) -> LocalImage:
@@ -184,6 +197,7 @@ class ContainerBackend:
                 guard=self._guard,
                 folder=folder,
                 hosts=_hosts_file(self._folder),
+                grouped=self._told().grouped and os.geteuid() == 0,
             )
             return NearSandbox(shop, spec, container, lease, ceilings(spec, way))
         except BaseException:
@@ -195,6 +209,7 @@ class ContainerBackend:
             seccomp=to_json(FILTER),
             sent=way.sent,
             runtime=self._options.runtime,
+            own_kernel=way.own_kernel,
         )
         return container_spec(
             spec,
@@ -224,12 +239,14 @@ class ContainerBackend:
         return self._sweep(engine, older_than)
 
     def _sweep(self, engine: Engine, older_than: float | None) -> int:
-        facts = engine.facts()
+        facts = self._told()
         swept = sweep_containers(engine, OWNER, local=facts.local, older_than=older_than)
         near = self._places or (UnsharedPlaces(facts.enter) if facts.enter else OwnPlaces())
         try:
             return swept + sweep_claims(self._folder, release=near.unmake)
         finally:
+            if os.geteuid() == 0:
+                groups.sweep(older_than)
             if near is not self._places:
                 near.close()
 
@@ -246,12 +263,19 @@ class ContainerBackend:
             self._places = self._claim = self._engine = None
 
 
-def ways(facts: Facts) -> tuple[Way, ...]:
-    """The ways to try, the best first."""
+def ways(facts: Facts, runtime: str | None = None) -> tuple[Way, ...]:
+    """The ways to try, the best first.
+
+    One whose kernel is its own is found out first: it may not start at all within low limits, and
+    what can be seen of it from this host is no process of the stage.
+    """
+    other = runtime is not None and runtime != facts.runtime
+    alone = (Way(near=False, sent=trial.HELD, own_kernel=True),)
     mountable = facts.enter or (os.geteuid() == 0 and not facts.rootless and not facts.remapped)
     nears = (True, False) if facts.local and mountable else (False,)
     sents = (trial.HELD, frozenset[Limit]()) if facts.rootless else (trial.HELD,)
-    return tuple(Way(near=near, sent=sent) for near in nears for sent in sents)
+    usual = tuple(Way(near=near, sent=sent) for near in nears for sent in sents)
+    return alone + usual if other and facts.local and not facts.rootless else usual
 
 
 def ceilings(spec: SandboxSpec, way: Way) -> Ceilings:

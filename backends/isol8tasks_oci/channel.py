@@ -44,11 +44,6 @@ class Hijacked:
         with suppress(OSError, ValueError):  # `pieces` tells of a connection that broke
             self._connection.sendall(content)
 
-    def finish(self) -> None:
-        """End its standard input."""
-        with suppress(OSError):
-            self._connection.shutdown(socket.SHUT_WR)
-
     def pieces(self) -> Iterator[tuple[Stream, bytes]]:
         """What it prints, piece by piece, with memory for one piece only."""
         while head := self._exactly(_HEAD.size):

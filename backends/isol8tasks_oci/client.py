@@ -55,12 +55,15 @@ HIDDEN_BUT_GROUPS = (
 ENGINE_VARIABLES = ("HOSTNAME", "TERM", "container")
 """What engines put into an environment unasked."""
 
+_LONGEST = 500
+"""Characters of an error's message: an engine may answer with a page, or with anything."""
+
 
 class EngineError(SandboxError):
-    """The engine refused; `status` is that of HTTP."""
+    """The engine refused; `status` is that of HTTP. The message becomes one short line."""
 
     def __init__(self, message: str, *, status: int = 0, hint: str = "") -> None:
-        super().__init__(message, hint=hint)
+        super().__init__(_line(message), hint=hint)
         self.status = status
 
     @property
@@ -73,14 +76,23 @@ class NoAnswer(EngineError):
     """The engine is not there, or did not answer in time."""
 
 
+def _line(words: str) -> str:
+    """Without the middle of what is too long: engines name the cause at the end."""
+    line = " ".join(words.split())
+    if len(line) > _LONGEST:
+        line = f"{line[: _LONGEST // 2 - 2]} … {line[1 - _LONGEST // 2 :]}"
+    return "".join(each if each.isprintable() else "\ufffd" for each in line)
+
+
 @attrs.frozen(kw_only=True)
 class Facts:
     """What an engine says of itself.
 
     `identity` changes when the engine is another one. `uids` is how many uids a container may have,
     from 0 on. `local` tells that its socket is on this machine, which does not yet mean that it
-    shares our files. `enter` is a command that runs a program where the engine's mounts are, for an
-    engine that has its own place for them.
+    shares our files. `grouped` tells that it makes a container's control groups where it is told.
+    `enter` is a command that runs a program where the engine's mounts are, for an engine that has
+    its own place for them.
     """
 
     version: str
@@ -92,6 +104,7 @@ class Facts:
     uids: int = 1 << 32
     remapped: bool = False
     swap_held: bool = True
+    grouped: bool = False
     enter: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
 
@@ -123,8 +136,8 @@ class ContainerSpec:
 
     Engines always add: no capabilities, no new privileges, a read-only root, an init that reaps, no
     log, the `hidden` paths, no anonymous volumes. `memory` in bytes is also the ceiling of memory
-    and swap together. `rlimits` are (name as in "nofile", value). `volumes` are the paths that the
-    image declares as volumes: they must not become writable.
+    and swap together. `volumes` are the paths that the image declares as volumes: they must not
+    become writable. `group` is the control group to make the container's own in.
     """
 
     name: str
@@ -141,7 +154,7 @@ class ContainerSpec:
     binds: tuple[Bind, ...] = ()
     tmpfs: tuple[Tmpfs, ...] = ()
     volumes: tuple[str, ...] = ()
-    rlimits: tuple[tuple[str, int], ...] = ()
+    group: str = ""
     seccomp: str = attrs.field(repr=False)
     runtime: str | None = None
     hidden: tuple[str, ...] = HIDDEN
@@ -186,10 +199,6 @@ class Channel(Protocol):
 
     def send(self, content: bytes) -> None:
         """Write to its standard input; what it does not read any more is dropped."""
-        ...
-
-    def finish(self) -> None:
-        """End its standard input."""
         ...
 
     def pieces(self) -> Iterator[tuple[Stream, bytes]]:

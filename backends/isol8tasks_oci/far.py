@@ -50,7 +50,10 @@ from isol8tasks_oci.tarballs import (
 )
 
 _MOST_ARGUMENTS = 128 << 10
-_NO_TOOL = frozenset({126, 127})
+_NO_TOOL = 127
+"""The code with which our scripts name a tool that is not there."""
+_FEWEST_PROCESSES = 12
+"""With less, runc cannot always enter the container: it has threads, which count."""
 _STUBBORN = "processes of the stage cannot be ended"
 
 
@@ -65,8 +68,13 @@ class FarSandbox:
         self._uid = lease.uid
         self._env = container.env
         self._workdir = "/".join(filter(None, (ROOT, spec.workdir)))
-        self._placed = not spec.workdir
+        self._placed = False
         self._lock = threading.Lock()
+        if container.pids is not None and spec.limits.pids < _FEWEST_PROCESSES:
+            raise SandboxError(
+                f"pids={spec.limits.pids} is too few for the engine's own programs in a container",
+                hint=f"state pids={_FEWEST_PROCESSES} or more, or run on the engine's own host",
+            )
         with ExitStack() as undo:
             undo.callback(lease.close)
             self._id = engine.create(self._complete(container))
@@ -116,8 +124,9 @@ class FarSandbox:
         """Place inputs, and make the working directory."""
         self._placed = True
         try:
+            size, tar = packed(tree, self._spec.workdir, uid=self._uid)
             with self._inside.talk(UNPACK) as talk:
-                talk.say(packed(tree, self._spec.workdir, uid=self._uid))
+                talk.say(size, tar)
                 code = talk.code()
         except OSError as error:
             raise SandboxError(f"cannot place the inputs: {error.strerror}") from error
@@ -129,15 +138,16 @@ class FarSandbox:
             raise self._not_placed(code, talk.complaint)
 
     def _not_placed(self, code: int, complaint: str) -> SandboxError:
-        if code in _NO_TOOL:
-            return self._without("tar")
+        if code == _NO_TOOL and complaint:
+            return self._without(complaint)
         why = "No space left on device" if self._holder.full() else complaint or f"code {code}"
         return SandboxError(f"cannot place the inputs: {why}")
 
     def _without(self, tool: str) -> SandboxError:
         return SandboxError(
             f"the image has no {tool}, by which files go to and from {self._engine.name} here",
-            hint="use an image with sh, tar, find, xargs and chmod, such as debian or busybox",
+            hint="use an image with sh, tar, head, wc, rm, find, xargs and chmod, such as debian "
+            "or busybox",
         )
 
     def run(self, argv: tuple[str, ...], *, stdin: bytes, sink: OutputSink) -> Exit:
@@ -160,12 +170,12 @@ class FarSandbox:
 
     def _run(self, argv: tuple[str, ...], stdin: bytes, sink: OutputSink) -> Exit | None:
         """How it ended; None when it was killed."""
-        if not self._placed:
+        if not self._placed and (self._spec.workdir or stdin):
             self.put(())
         if self._inside.killed():
             return None
         before = self._holder.used()
-        words, env = program(argv, self._env, stdin=bool(stdin))
+        words, env = program(argv, self._env, stdin=len(stdin))
         started = self._inside.execute(words, workdir=self._workdir, env=env)
         with (
             self._inside.watched(started) as execution,
@@ -175,6 +185,8 @@ class FarSandbox:
         return None if self._inside.killed() else self._judged(execution, before)
 
     def _judged(self, execution: Execution, before: Used | None) -> Exit:
+        if self._inside.gone:
+            return self._lost(None)
         code = exit_code(execution, self._inside.killed)
         used = self._holder.used()
         if used is None:
@@ -190,7 +202,7 @@ class FarSandbox:
             cpu_seconds=_difference(used, before),
         )
 
-    def _lost(self, code: int) -> Exit:
+    def _lost(self, code: int | None) -> Exit:
         """The container is gone, and it was not `kill`."""
         if self._inside.stubborn:
             return Exit(code=code, signal=signal_name(code))
@@ -236,7 +248,8 @@ class FarSandbox:
         arriving = Arriving(talk.answer())
         try:
             wanted = chosen(arriving, outputs)
-            talk.say([b"".join(name + b"\0" for name in wanted)])
+            names = b"".join(name + b"\0" for name in wanted)
+            talk.say(len(names), [names])
             unpacked(arriving, wanted, outputs)
         except Ended:
             raise self._not_fetched(talk.code(), talk.complaint) from None
@@ -248,8 +261,8 @@ class FarSandbox:
         used = self._holder.used()
         if used is not None and (used.processes or 0) > OWN_PROCESSES:
             return _refusal(_STUBBORN)
-        if code in _NO_TOOL:
-            return self._without(complaint or "sh")
+        if code == _NO_TOOL and complaint:
+            return self._without(complaint)
         return _refusal(complaint or f"the image's tools ended with {code}")
 
     def close(self) -> None:
@@ -271,8 +284,6 @@ def _pump(execution: Execution, stdin: bytes, sink: OutputSink) -> None:
     channel = execution.channel
     if stdin:
         threading.Thread(target=feed, args=(channel, (stdin,)), daemon=True).start()
-    else:
-        channel.finish()
     for stream, piece in channel.pieces():
         sink(stream, piece)
 

@@ -59,14 +59,14 @@ class FirstProcess:
     def kill(self) -> None:
         """End it, and with it all others; harmless when it is gone."""
         with self._lock:
-            if self.handle >= 0:
-                with suppress(ProcessLookupError):
-                    signal.pidfd_send_signal(self.handle, signal.SIGKILL)
-
-    @property
-    def counted(self) -> bool:
-        """Whether it has a control group of its own, so that the engine may know of its memory."""
-        return self._accounts.found
+            if self.handle < 0:
+                return
+            try:
+                signal.pidfd_send_signal(self.handle, signal.SIGKILL)
+            except ProcessLookupError:
+                return
+            except PermissionError:
+                self._engine.kill(self._container)
 
     def usage(self) -> Usage:
         """What all of them used; ask as soon as it ended."""

@@ -13,11 +13,14 @@ from isol8tasks_oci.talk import Talk
 from isol8tasks_oci.tarballs import END
 
 _SHELL_VARIABLES = ("OLDPWD", "PWD", "SHLVL")
-_LOADED = re.compile(r"LD_[A-Za-z0-9_]*|GCONV_PATH|GLIBC_TUNABLES|LOCPATH", re.ASCII)
+_LATE = re.compile(r"PATH|LD_[A-Za-z0-9_]*|GCONV_PATH|GLIBC_TUNABLES|LOCPATH", re.ASCII)
+_STDIN = "/tmp/.stdin"  # noqa: S108 -- the sandbox's own, where nothing of the stage ran yet
 _Pairs = tuple[tuple[str, str], ...]
 _TOOLS = (("LC_ALL", "C"),)
 _LINGER = 0.03
 """Seconds from the end of a program to that of its streams, if it left nobody behind."""
+_LOOKS = 5
+"""How often a program is looked at until the container is, too."""
 _GRACE = 5.0
 """Seconds for the end of what was killed to arrive here."""
 
@@ -35,6 +38,7 @@ class Inside:
         self._answered = threading.Event()
         self._trouble: EngineError | None = None
         self.stubborn = False
+        self.gone = False
 
     def killed(self) -> bool:
         """Whether somebody wished it so."""
@@ -86,16 +90,29 @@ class Inside:
             watcher.join()
 
     def _watch(self, execution: Execution, done: threading.Event) -> None:
-        pause = 0.02
+        pause, looks = 0.02, 0
         while not done.wait(pause):
-            pause = min(1.5 * pause, 0.1)
-            with suppress(EngineError):
+            pause, looks = min(1.5 * pause, 0.1), looks + 1
+            with suppress(EngineError):  # also of a program whose container is gone
                 if execution.exit_code() is not None:
                     break
-        if not done.wait(_LINGER) and not self.killed() and not self.end_processes():
+            if looks % _LOOKS == 0 and self._ended():
+                break
+        if done.wait(_LINGER):
+            return
+        if self._ended():  # with gVisor the streams may stay open
+            self.gone = True
+            execution.channel.close()
+            return
+        if not self.killed() and not self.end_processes():
             self.stubborn = True
             with suppress(EngineError):
                 self._engine.kill(self._container)
+
+    def _ended(self) -> bool:
+        with suppress(EngineError):
+            return self._engine.state(self._container).ended
+        return False
 
     def end_processes(self) -> bool:
         """End all processes of the stage; False when that did not work."""
@@ -131,21 +148,34 @@ class Inside:
             raise SandboxError(f"{self._engine.name} did not end the sandbox: {why}")
 
 
-def program(argv: tuple[str, ...], env: _Pairs, *, stdin: bool) -> tuple[tuple[str, ...], _Pairs]:
+def program(argv: tuple[str, ...], env: _Pairs, *, stdin: int) -> tuple[tuple[str, ...], _Pairs]:
     """The words by which a shell becomes a program, and the shell's environment.
 
-    What makes programs load something is for the program alone. What an engine or a shell adds to
-    the environment goes again, unless it was declared.
+    `stdin` bytes come as the program's standard input. Where programs are found and what they load
+    is for the program alone, and not for the tools before it. What an engine or a shell adds to the
+    environment goes again, unless it was declared.
     """
-    late = tuple(pair for pair in env if _LOADED.fullmatch(pair[0]))
+    late = tuple(pair for pair in env if _LATE.fullmatch(pair[0]))
     declared = {name for name, _ in env}
     added = (*ENGINE_VARIABLES, *_SHELL_VARIABLES)
-    lines = ["unset " + " ".join(name for name in added if name not in declared)]
+    lines = [_taken(stdin) if stdin else "exec </dev/null"]
+    lines += ["unset " + " ".join(name for name in added if name not in declared)]
     lines += [f'export {name}="$1"; shift' for name, _ in late]
-    lines += ['exec "$@"' if stdin else 'exec "$@" </dev/null']
+    lines += ['exec "$@"']
     values = (value for _, value in late)
     early = tuple(pair for pair in env if pair not in late)
     return ("/bin/sh", "-c", "\n".join(lines), "sh", *values, *argv), early
+
+
+def _taken(size: int) -> str:
+    """For sh: take so many bytes as a file without a name, as near; a program gets all or no start.
+
+    Not every connection can end one direction only, so that none has to. Nothing is left unread,
+    which would reset the connection and lose what was said last.
+    """
+    lines = f"head -c {size} | {{ head -c {size} >{_STDIN}; wc -c >/dev/null; }}\n"
+    lines += f'[ "$(wc -c <{_STDIN})" -eq {size} ]'
+    return f"{lines} && exec <{_STDIN} && rm {_STDIN} || exit 125"
 
 
 def _close_later(channel: Channel) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import platform
 import time
 from contextlib import suppress
 
 from isol8tasks.backend.owner import Owner
 from isol8tasks_oci.client import Engine, EngineError, Listed
 from isol8tasks_oci.container import NAME
+
+_HOST = "isol8tasks.host"
 
 
 def sweep_containers(engine: Engine, label: str, *, local: bool, older_than: float | None) -> int:
@@ -26,11 +29,13 @@ def sweep_containers(engine: Engine, label: str, *, local: bool, older_than: flo
 
 
 def _left(container: Listed, label: str, local: bool, older_than: float | None) -> bool:
-    owner = Owner.parse(dict(container.labels).get(label, ""))
+    labels = dict(container.labels)
+    owner = Owner.parse(labels.get(label, ""))
     if owner is None or not container.name.startswith(NAME):  # an image hands its labels down
         return False
     alive = owner.alive()
-    if alive is False and not local and owner.boot != Owner.current().boot:
+    ours = local and labels.get(_HOST) == platform.node()  # a local socket may be a forwarded one
+    if alive is False and not ours and owner.boot != Owner.current().boot:
         alive = None  # perhaps another host that uses the same engine
     if alive is None:
         return older_than is not None and time.time() - container.created > older_than

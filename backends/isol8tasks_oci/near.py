@@ -21,6 +21,7 @@ from isol8tasks.backend.uids import UidLease
 from isol8tasks.errors import SandboxError
 from isol8tasks.model.limits import Limit
 from isol8tasks.model.result import Exit
+from isol8tasks_oci import groups
 from isol8tasks_oci.accounts import Usage
 from isol8tasks_oci.client import Bind, ContainerSpec, Engine
 from isol8tasks_oci.ended import signal_name
@@ -37,13 +38,17 @@ _KILLED = 137
 
 @attrs.frozen(kw_only=True)
 class NearShop:
-    """What the sandboxes of a run share. `folder` is this run's own."""
+    """What the sandboxes of a run share. `folder` is this run's own.
+
+    `grouped` tells that the engine puts a container into a control group of ours.
+    """
 
     engine: Engine
     places: Places
     guard: Guard
     folder: Path
     hosts: Path
+    grouped: bool = False
 
 
 class NearSandbox:
@@ -61,7 +66,10 @@ class NearSandbox:
         self._spec = spec
         self._uid = lease.uid
         self._ceilings = ceilings
-        self._folder = shop.folder / secrets.token_hex(6)
+        self._env = container.env
+        token = secrets.token_hex(6)
+        self._folder = shop.folder / token
+        self._group = groups.name_of(token) if shop.grouped else ""
         self._lock = threading.Lock()
         self._killed = False
         with ExitStack() as undo:
@@ -71,6 +79,8 @@ class NearSandbox:
             self._make_places(undo)
             self._pipes = Pipes(self._folder / "pipes")
             undo.callback(self._pipes.close)
+            if self._group:
+                undo.callback(groups.remove, self._group)
             # By its name, as an answer that never comes may still have made it.
             undo.callback(shop.engine.remove, container.name)
             self._id = shop.engine.create(self._complete(container))
@@ -96,10 +106,12 @@ class NearSandbox:
 
     def _complete(self, container: ContainerSpec) -> ContainerSpec:
         workdir = "/".join(filter(None, ("/sandbox", self._spec.workdir)))
-        declared = frozenset(name for name, _ in container.env)
+        declared = frozenset(name for name, _ in self._env)
         return attrs.evolve(
             container,
             argv=("/bin/sh", "-c", script(_PIPES, declared, self._ceilings), "sh", container.name),
+            env=(),  # it comes with the command: what an engine knows, it shows and writes down
+            group=f"/{self._group}" if self._group else "",
             workdir=workdir,
             binds=(
                 Bind(source=f"{self._place}/sandbox", target="/sandbox"),
@@ -135,7 +147,8 @@ class NearSandbox:
                 return self._unstarted()
             if stdin:
                 self._pipes.give(stdin)
-            self._pipes.pump(command(argv, stdin=bool(stdin)), sink, self._first.handle)
+            words = command(argv, self._env, stdin=bool(stdin))
+            self._pipes.pump(words, sink, self._first.handle)
             return self._judged()
         except BaseException:
             self.kill()
@@ -151,9 +164,14 @@ class NearSandbox:
             hint="the image needs a /bin/sh that works",
         )
 
+    @property
+    def _held(self) -> bool:
+        """Whether the engine was asked to hold the memory of all."""
+        return self._ceilings.memory is None
+
     def _judged(self) -> Exit:
         used = self._first.usage()
-        ended = self._first.ended(ask=used.oom_killed is None and self._first.counted)
+        ended = self._first.ended(ask=used.oom_killed is None and self._held)
         killed = ended.oom_killed if used.oom_killed is None else used.oom_killed
         code = None if self._killed and ended.code == _KILLED else ended.code
         limit = Limit.MEMORY if killed else None
@@ -161,12 +179,14 @@ class NearSandbox:
             limit = Limit.DISK
         return attrs.evolve(self._exit(code, used), limit=limit)
 
-    @staticmethod
-    def _exit(code: int | None, used: Usage) -> Exit:
+    def _exit(self, code: int | None, used: Usage) -> Exit:
+        peak = used.peak_memory_bytes
+        if peak is not None and self._held:
+            peak = min(peak, self._spec.limits.memory)
         return Exit(
             code=code,
             signal=signal_name(code),
-            peak_memory_bytes=used.peak_memory_bytes,
+            peak_memory_bytes=peak,
             cpu_seconds=used.cpu_seconds,
         )
 

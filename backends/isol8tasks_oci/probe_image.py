@@ -16,7 +16,7 @@ from isol8tasks.errors import SandboxError
 from isol8tasks_oci.client import Engine, LocalImage
 
 REPOSITORY = "isol8tasks/probe"
-_TOOLS = ("sh", "sleep", "tar", "find", "xargs", "chmod")
+_TOOLS = ("sh", "sleep", "tar", "find", "xargs", "chmod", "head", "rm", "wc")
 _LIBRARY = re.compile(r"(?:=> )?(/\S+) \(0x")
 
 

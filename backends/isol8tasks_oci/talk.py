@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from itertools import chain
 
 from isol8tasks.backend.contract import Stream
 from isol8tasks.errors import SandboxError
@@ -20,12 +21,10 @@ _HEAD = 1000
 
 
 def feed(channel: Channel, content: Iterable[bytes]) -> None:
-    """Write all of it, and end that stream; the other side may be gone any time."""
+    """Write all of it; the other side may be gone any time."""
     for piece in content:
         with suppress(OSError):
             channel.send(piece)
-    with suppress(OSError):
-        channel.finish()
 
 
 def exit_code(execution: Execution, killed: Callable[[], bool]) -> int:
@@ -52,8 +51,12 @@ class Talk:
         self._last = time.monotonic()
         threading.Thread(target=self._wait, daemon=True).start()
 
-    def say(self, content: Iterable[bytes]) -> None:
-        """Send this and no more, from another thread; what goes wrong there ends the talk."""
+    def say(self, size: int, content: Iterable[bytes]) -> None:
+        """Send so many bytes, from another thread; what goes wrong there ends the talk.
+
+        The size goes ahead in a line: not every connection can end one direction only.
+        """
+        content = chain((b"%d\n" % size,), content)
         threading.Thread(target=self._feed, args=(content,), daemon=True).start()
 
     def _feed(self, content: Iterable[bytes]) -> None:

@@ -18,8 +18,22 @@ from isol8tasks.errors import SandboxError
 
 ROOT = "/sandbox"
 
-UNPACK = f"exec tar -x -m -o -f - -C {ROOT}"
-"""For sh. `-m` and `-o` as the other side's clock and uids are not ours."""
+_NEED = "for tool in {}; do command -v $tool >/dev/null || {{ echo $tool >&2; exit 127; }}; done"
+
+UNPACK = f"""\
+{_NEED.format("head rm tar wc")}
+read -r size && head -c "$size" | {{
+  tar -x -m -o -f - -C {ROOT}
+  code=$?
+  wc -c >/dev/null
+  exit $code
+}}
+"""
+"""For sh: unpack a tar with its size in a line ahead, as `tar` reads on to the end of a stream.
+
+`-m` and `-o` as the other side's clock and uids are not ours. What `tar` leaves is read all the
+same: unread it would reset the connection, and lose the complaint. `rm` is for `inside`.
+"""
 
 END = """\
 left() {
@@ -46,21 +60,20 @@ kills us first; who wins that has no outputs.
 """
 
 PACK = f"""{END}\
-for tool in chmod find xargs tar; do
-  command -v $tool >/dev/null || {{ echo $tool >&2; exit 127; }}
-done
+{_NEED.format("chmod find head tar xargs")}
 chmod u+rwx {ROOT} 2>/dev/null
 find {ROOT} -mindepth 1 -maxdepth 1 ! -type l -print0 | xargs -0 -r chmod -R u+rwX
 cd -P "$2" 2>/dev/null && [ "$PWD" = "$2" ] || {{ printf '/\\0/\\0/\\0'; exit 0; }}
 find . -mindepth {MAX_DEPTH} -maxdepth {MAX_DEPTH} -type d -print0 && printf '/\\0' &&
 find . -type f -print0 && printf '/\\0' &&
 find . ! -type f ! -type d -print0 && printf '/\\0' &&
-case $(tar --version) in *GNU*) exec xargs -0 -r tar --no-unquote -c -f - ;; esac &&
-exec xargs -0 -r tar -c -f -
+case $(tar --version) in *GNU*) set -- --no-unquote ;; *) set -- ;; esac &&
+read -r size && head -c "$size" | xargs -0 -r tar "$@" -c -f -
 """
 """For sh, with the uid and the working directory: three lists of names, each ended by a slash, of
 what is too deep, of files and of what is neither file nor folder; then a tar of the files whose
-names come in, each ended by a NUL. Contents that nobody wants never move."""
+names come in, each ended by a NUL, and their size in a line ahead. Contents that nobody wants never
+move."""
 
 _BLOCK = 512
 _CHUNK = 1 << 16
@@ -69,15 +82,44 @@ _LONGEST = 1 << 16
 _FILES = frozenset({tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE})
 
 
-def packed(tree: Iterable[TreeEntry], workdir: str, *, uid: int) -> Iterator[bytes]:
-    """A tar of a tree and the working directory, piece by piece; links come last."""
-    entries = sorted(tree, key=lambda entry: entry.kind is EntryKind.SYMLINK)
+def packed(tree: Iterable[TreeEntry], workdir: str, *, uid: int) -> tuple[int, Iterator[bytes]]:
+    """The size of a tar of a tree and the working directory, and the tar piece by piece."""
+    links_last = sorted(tree, key=lambda entry: entry.kind is EntryKind.SYMLINK)
+    measured = [(entry, _size_of(entry)) for entry in links_last]
+    sizes = (len(head) + _filled(size) for head, _, size in _members(measured, workdir, uid))
+    return sum(sizes) + 2 * _BLOCK, _pieces(_members(measured, workdir, uid))
+
+
+def _size_of(entry: TreeEntry) -> int:
+    if entry.source is None:
+        return 0
+    with entry.source() as source:
+        return source.seek(0, os.SEEK_END)
+
+
+def _filled(size: int) -> int:
+    return size + -size % _BLOCK
+
+
+_Member = tuple[bytes, TreeEntry | None, int]
+"""A header, and the file that follows with so many bytes."""
+
+
+def _members(
+    measured: Iterable[tuple[TreeEntry, int]], workdir: str, uid: int
+) -> Iterator[_Member]:
     made: set[str] = set()
-    yield from _folders(f"{workdir}/" if workdir else "", made, uid)
-    for entry in entries:
-        yield from _folders(entry.path, made, uid)
-        yield from _link(entry, uid) if entry.kind is EntryKind.SYMLINK else _file(entry, uid)
-    yield bytes(2 * _BLOCK)
+    for header in _folders(f"{workdir}/" if workdir else "", made, uid):
+        yield header, None, 0
+    for entry, size in measured:
+        for header in _folders(entry.path, made, uid):
+            yield header, None, 0
+        if entry.kind is EntryKind.SYMLINK:
+            fields = {"type": tarfile.SYMTYPE, "linkname": entry.target}
+            yield _header(entry.path, uid, **fields), None, 0
+        else:
+            mode = 0o755 if entry.executable else 0o644
+            yield _header(entry.path, uid, mode=mode, size=size), entry, size
 
 
 def _folders(path: str, made: set[str], uid: int) -> Iterator[bytes]:
@@ -91,23 +133,26 @@ def _folders(path: str, made: set[str], uid: int) -> Iterator[bytes]:
         at = path.find("/", at + 1)
 
 
-def _link(entry: TreeEntry, uid: int) -> Iterator[bytes]:
-    yield _header(entry.path, uid, type=tarfile.SYMTYPE, linkname=entry.target)
+def _pieces(members: Iterable[_Member]) -> Iterator[bytes]:
+    for header, entry, size in members:
+        yield header
+        if entry is not None:
+            yield from _content(entry, size)
+            yield bytes(-size % _BLOCK)
+    yield bytes(2 * _BLOCK)
 
 
-def _file(entry: TreeEntry, uid: int) -> Iterator[bytes]:
+def _content(entry: TreeEntry, size: int) -> Iterator[bytes]:
+    """So many bytes of a file, also when it grows."""
     assert entry.source is not None  # noqa: S101 -- a file entry always has one
     with entry.source() as source:
-        size = left = source.seek(0, os.SEEK_END)
-        source.seek(0)
-        yield _header(entry.path, uid, mode=0o755 if entry.executable else 0o644, size=size)
+        left = size
         while left:
             piece = source.read(min(left, _CHUNK))
             if not piece:
                 raise SandboxError(f"the input {entry.path!a} became shorter while it was copied")
             left -= len(piece)
             yield piece
-    yield bytes(-size % _BLOCK)
 
 
 def _header(path: str, uid: int, **fields: object) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -21,10 +22,14 @@ _GRACE = 10.0
 
 
 class UnsharedPlaces:
-    """Starts the helper by the engine's own command with its first use; one request at a time."""
+    """Starts the helper by the engine's own command with its first use; one request at a time.
 
-    def __init__(self, enter: tuple[str, ...]) -> None:
+    `grace` is how many seconds it has to end.
+    """
+
+    def __init__(self, enter: tuple[str, ...], *, grace: float = _GRACE) -> None:
         self._enter = enter
+        self._grace = grace
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -57,16 +62,19 @@ class UnsharedPlaces:
         self._ask("unmake", folder)
 
     def close(self) -> None:
-        """End the helper; it lets go of what is left."""
-        with self._lock:
-            if self._process is None:
-                return
-            try:
-                self._process.communicate(timeout=_GRACE)
-            except (OSError, subprocess.TimeoutExpired):
-                self._process.kill()
-                self._process.communicate()
-            self._process = None
+        """End the helper; it lets go of what is left. One that is stuck is killed."""
+        process = self._process
+        if process is None:
+            return
+        timer = threading.Timer(self._grace, _kill, (process,))
+        timer.start()
+        try:
+            with self._lock:  # which a thread has that waits for an answer
+                if self._process is process:
+                    process.communicate()
+                    self._process = None
+        finally:
+            timer.cancel()
 
     def _ask(
         self, what: str, folder: Path, *, tree: list[TreeEntry] | None = None, **words: Any
@@ -85,14 +93,14 @@ class UnsharedPlaces:
                 process.stdin.flush()
             line = process.stdout.readline()
             if not line:
-                process.wait()
+                process.communicate()
                 self._process = None
                 raise SandboxError("the helper that works on the sandboxes' files is gone")
         reply: dict[str, Any] = json.loads(line)
         if trouble is not None:
             raise trouble
         if "error" in reply:
-            raise OSError(0, reply["error"])
+            raise OSError(reply["errno"], reply["error"])
         return reply
 
     def _started(self) -> subprocess.Popen[bytes]:
@@ -103,9 +111,16 @@ class UnsharedPlaces:
                 stdout=subprocess.PIPE,
                 cwd="/",
                 env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
-                start_new_session=True,  # the terminal's Ctrl-C is for us to act on
+                start_new_session=True,  # for `_kill`; the terminal's Ctrl-C is for us to act on
             )
         return self._process
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """With what the engine's own command started; the number is theirs until we wait for it."""
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _described(entry: TreeEntry) -> dict[str, Any]:

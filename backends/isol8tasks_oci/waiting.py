@@ -2,7 +2,7 @@
 
 With its streams open it says one empty line. It decides nothing: whatever it is made to do, it has
 the rights of the program that it will be. The command is never spliced into a script; it comes as
-lines that `read` takes as they are.
+lines that `read` takes as they are. So does the program's environment, which is not for the shell.
 """
 
 from __future__ import annotations
@@ -18,9 +18,16 @@ _OURS = "_isol8_"
 
 _SHELL_VARIABLES = ("OLDPWD", "PWD", "SHLVL")
 
+_STREAMS = """\
+exec 3<>{pipes}/command 4<>{pipes}/stdout 5<>{pipes}/stderr
+exec <{pipes}/command >{pipes}/stdout 2>{pipes}/stderr 3<&- 4<&- 5<&-
+echo
+"""
+"""Opened both ways first, which waits for nobody: ours may be gone, and then the shell ends."""
+
 _READ = """\
 IFS=
-read -r _isol8_stdin && read -r _isol8_words || exit 125
+read -r _isol8_stdin && read -r _isol8_pairs && read -r _isol8_words || exit 125
 set --
 while [ "$_isol8_words" -gt 0 ]; do
   read -r _isol8_lines && read -r _isol8_word || exit 125
@@ -37,6 +44,11 @@ unset IFS
 """
 
 _BECOME = """\
+while [ "$_isol8_pairs" -gt 0 ]; do
+  command export "$1" || exit 125
+  shift
+  _isol8_pairs=$((_isol8_pairs - 1))
+done
 case $1 in -*) echo "sh: $1: not found" >&2; exit 127; esac
 if [ "$_isol8_stdin" = 0 ]; then exec "$@" </dev/null; fi
 exec "$@" <{pipes}/input
@@ -72,7 +84,7 @@ def script(pipes: str, declared: AbstractSet[str], ceilings: Ceilings = Ceilings
     """What `/bin/sh -c` runs. What an engine or a shell adds to the environment goes again."""
     added = (*ENGINE_VARIABLES, *_SHELL_VARIABLES)
     unasked = " ".join(name for name in added if name not in declared)
-    streams = f"exec <{pipes}/command >{pipes}/stdout 2>{pipes}/stderr\necho\n"
+    streams = _STREAMS.format(pipes=pipes)
     text = f"{streams}{_READ}unset {unasked}\n{ceilings.script}{_BECOME.format(pipes=pipes)}"
     ours = _OURS
     while any(name.startswith(ours) for name in declared):
@@ -80,9 +92,12 @@ def script(pipes: str, declared: AbstractSet[str], ceilings: Ceilings = Ceilings
     return text.replace(_OURS, ours)
 
 
-def command(argv: tuple[str, ...], *, stdin: bool) -> bytes:
+def command(
+    argv: tuple[str, ...], env: tuple[tuple[str, str], ...] = (), *, stdin: bool
+) -> bytes:
     """What that script reads: whether there is a file for stdin, and words line by line."""
-    lines = [str(int(stdin)), str(len(argv))]
-    for word in argv:
+    words = [*(f"{name}={value}" for name, value in env), *argv]
+    lines = [str(int(stdin)), str(len(env)), str(len(words))]
+    for word in words:
         lines += [str(word.count("\n")), word]
     return "\n".join((*lines, "")).encode(errors="surrogateescape")

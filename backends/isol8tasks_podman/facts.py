@@ -33,6 +33,7 @@ def facts_of(
         uids=uids(uidmap),
         remapped=bool(uidmap),
         swap_held=memsw or not host.get("swapTotal") or host.get("cgroupVersion") == "v2",
+        grouped=host.get("cgroupManager") == "cgroupfs" and not rootless,
         enter=enter if rootless and local else (),
     )
 

@@ -22,7 +22,7 @@ class Ground:
     """What holds for all containers of one service.
 
     `profile` is the system call filter as a file of the service's host. `ceilings` are rlimits that
-    are always sent, and the most that can be asked for.
+    are always sent, for those that podman is configured to set may be more than it has itself.
     """
 
     profile: str
@@ -45,12 +45,14 @@ def payload(spec: ContainerSpec, ground: Ground) -> dict[str, Any]:
         "init": True,
         "log_configuration": {"driver": "none"},
         "mounts": [*map(_bind, spec.binds), *map(_tmpfs, spec.tmpfs)],
-        "r_limits": _rlimits(spec, ground.ceilings),
+        "r_limits": _rlimits(ground.ceilings),
         **_environment(spec),
         **_hardening(spec, ground),
         **_namespaces(spec),
         **_unasked(spec),
     }
+    if spec.group:
+        found["cgroup_parent"] = spec.group
     if limits := _resources(spec):
         found["resource_limits"] = limits
     return found
@@ -149,8 +151,5 @@ def _resources(spec: ContainerSpec) -> dict[str, Any]:
     return found
 
 
-def _rlimits(spec: ContainerSpec, ceilings: Mapping[str, int]) -> list[dict[str, Any]]:
-    """One that is sent makes podman forget the configured ones, so all are always sent."""
-    wanted = {**ceilings, **dict(spec.rlimits)}
-    capped = {name: min(value, ceilings.get(name, value)) for name, value in wanted.items()}
-    return [{"type": name, "soft": value, "hard": value} for name, value in sorted(capped.items())]
+def _rlimits(most: Mapping[str, int]) -> list[dict[str, Any]]:
+    return [{"type": name, "soft": value, "hard": value} for name, value in sorted(most.items())]

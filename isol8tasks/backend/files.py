@@ -223,11 +223,20 @@ def _enter(name: str, parent: int) -> int | None:
     try:
         folder = os.open(name, _FOLDER, dir_fd=parent)
     except PermissionError:
-        # Linux has no fchmodat without following links; nothing runs there that could swap it.
-        os.chmod(name, 0o700, dir_fd=parent)
+        _set_mode(name, 0o700, parent)
         folder = os.open(name, _FOLDER, dir_fd=parent)
     _make_passable(folder)
     return folder
+
+
+def _set_mode(name: str, mode: int, parent: int) -> None:
+    """Of what has this name; not of what a link there leads to, which fchmodat would follow."""
+    found = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    try:
+        if not stat.S_ISLNK(os.fstat(found).st_mode):
+            os.chmod(f"/proc/self/fd/{found}", mode)
+    finally:
+        os.close(found)
 
 
 def _make_passable(folder: int) -> None:
@@ -286,7 +295,7 @@ def _copy(full: str, name: str, folder: int, outputs: Outputs) -> None:
 def _open_output(name: str, folder: int, shown: str) -> int:
     mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
     if stat.S_ISREG(mode) and not mode & stat.S_IRUSR:
-        os.chmod(name, 0o600, dir_fd=folder)
+        _set_mode(name, 0o600, folder)
     try:
         return os.open(name, _READ, dir_fd=folder)
     except OSError as error:

@@ -57,6 +57,10 @@ def containers_of(engine: str, pid: int) -> list[str]:
     return asked(engine, "ps", "-aq", "--filter", f"label=isol8tasks.pid={pid}")
 
 
+def groups_of(pid: int) -> list[Path]:
+    return list(Path("/sys/fs/cgroup").glob(f"**/isol8tasks-*-{pid}-*"))
+
+
 def sleepers(mark: str) -> list[int]:
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
@@ -120,6 +124,7 @@ def test_sweep_after_kill_9_with_four_containers(
         assert containers_of(engine, process.pid) == []
         assert [line for line in _mounts() if str(cache) in line] == []
         assert list((cache / f"{engine}-runs").glob("*/")) == []
+        assert groups_of(process.pid) == []
         assert foreign in asked(engine, "ps", "-q", "--no-trunc")
     finally:
         asked(engine, "rm", "-f", foreign)
@@ -143,6 +148,30 @@ def test_a_signal_ends_all_containers(
     assert sleepers(mark) == []
     assert containers_of(engine, process.pid) == []
     assert [line for line in _mounts() if str(cache) in line] == []
+    assert groups_of(process.pid) == []
+
+
+def test_what_an_engine_tells_of_a_container_has_no_secret_and_no_variable(
+    isol8tasks: Program, folder: Path, cache: Path, engine: str, mark: str
+) -> None:
+    value = secrets.token_hex(12)
+    (folder / "isol8file.py").write_text(
+        "from isol8tasks import Image, secret, stage\n"
+        "stage('keeper', image=Image.bash(), inputs=[], timeout='5m', disk='1m',\n"
+        f"      env={{'SHOWN': 'no-{value}'}}, secrets=[secret('HIDDEN')],\n"
+        f"      run='test ${{#HIDDEN}} = 24 && test ${{#SHOWN}} = 27 && sleep {mark}')\n"
+    )
+    words = ("run", "--backend", engine, "--cache", str(cache))
+    process = isol8tasks.start(*words, env={"HIDDEN": value})
+    try:
+        assert wait_for(1, mark), process.communicate(timeout=10)
+        (container,) = containers_of(engine, process.pid)
+        told = " ".join(asked(engine, "inspect", container))
+        assert "isol8tasks.stage" in told
+        assert value not in told
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)
 
 
 def test_a_stated_limit_holds_or_is_refused(

@@ -111,7 +111,7 @@ def groups() -> list[Path]:
     found = []
     for parent, names, _ in os.walk("/sys/fs/cgroup"):
         for name in fnmatch.filter(names, "isol8tasks-*-*-*-*"):
-            _, _, namespace, pid, _ = name.split("-")
+            namespace, pid = name.split("-")[2:4]
             if namespace == ours and not Path(f"/proc/{pid}").exists():
                 found.append(Path(parent, name))
     return found

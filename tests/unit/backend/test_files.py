@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import socket
+import sys
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -173,6 +174,58 @@ def test_modes_keep_nothing_from_coming_out(root: Path, into: Path) -> None:
     (root / "b").chmod(0)
     (root / "shut").chmod(0)
     assert collect(root, "", ("**",), into, max_bytes=10).paths == ("b", "shut/a")
+
+
+class Swapper:
+    """An attacker at its best moment: right before a mode changes, a name becomes a link."""
+
+    def __init__(self) -> None:
+        self.swaps: list[tuple[Path, Path]] = []
+
+    def audit(self, event: str, _arguments: object) -> None:
+        if event == "os.chmod" and self.swaps:
+            name, target = self.swaps.pop()
+            name.rename(name.with_name("away"))
+            name.symlink_to(target)
+
+
+swapper = Swapper()
+sys.addaudithook(swapper.audit)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "file",
+        pytest.param(
+            "folder",
+            marks=pytest.mark.skipif(os.geteuid() == 0, reason="root enters without a change"),
+        ),
+    ],
+)
+def test_no_link_is_followed_to_change_a_mode(
+    root: Path, into: Path, tmp_path: Path, kind: str
+) -> None:
+    victim, taken = tmp_path / "victim", root / "out"
+    for path in (victim, taken):
+        path.touch() if kind == "file" else path.mkdir()
+    victim.chmod(0o755)
+    taken.chmod(0)
+    swapper.swaps.append((taken, victim))
+    with suppress(OSError, OutputRefused):
+        collect(root, "", ("**",), into, max_bytes=1000)
+    assert not swapper.swaps
+    assert victim.stat().st_mode & 0o777 == 0o755
+    assert list(into.iterdir()) == []
+
+
+def test_a_link_keeps_its_target_s_mode(root: Path, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.touch(0o640)
+    (root / "link").symlink_to(victim)
+    with opened(root) as folder:
+        files._set_mode("link", 0o600, folder)
+    assert victim.stat().st_mode & 0o777 == 0o640
 
 
 @pytest.mark.parametrize("name", ["a\nb", "a\x1b[31m", b"\xff".decode(errors="surrogateescape")])

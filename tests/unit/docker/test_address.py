@@ -141,7 +141,6 @@ def test_no_context_comes_from_the_working_folder(
         ("PermissionError(13, 'Permission denied')", "group docker"),
         ("FileNotFoundError(2, 'No such file or directory')", "apt-get install docker.io"),
         ("[Errno 111] Connection refused", "systemctl start docker"),
-        ("No module named 'paramiko'", "isol8tasks[ssh]"),
         ("certificate verify failed", "DOCKER_CERT_PATH"),
         ("what is this?", "see 'docker info'"),
         ("", "see 'docker info'"),
@@ -202,6 +201,21 @@ BAD = {
     "another json": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
     "a list": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]",
 }
+
+
+PODMAN = b'{"ApiVersion": "1.41", "Components": [{"Name": "Podman Engine"}, {"Name": "Conmon"}]}'
+
+
+def test_podman_is_not_docker(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{home}/s")
+    head = f"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {len(PODMAN)}\r\n\r\n"
+    server = Server(home / "s", head.encode() + PODMAN)
+    try:
+        message, hint = refusal()
+    finally:
+        server.close()
+    assert message.endswith("(DOCKER_HOST) is Podman")
+    assert "--backend podman" in hint
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 import pytest
+from isol8tasks_oci import groups
 from isol8tasks_oci.accounts import Accounts, Usage, groups_of
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def _accounts(root: Path, version: int) -> Accounts:
     if version == 1:
         accounts._open_v1(root, "/c", "/c")
     else:
-        accounts._open_v2(f"{root}/c")
+        accounts._open_v2(root, "/c")
     return accounts
 
 
@@ -167,6 +168,7 @@ def test_closing_leaves_nothing_open_and_may_be_repeated(tmp_path: Path) -> None
 
 
 MEMORY = Path("/sys/fs/cgroup/memory")
+BOTH = ("memory", "cpuacct")
 LIMIT = 16 << 20
 
 no_version_1 = pytest.mark.skipif(
@@ -283,3 +285,26 @@ def test_a_group_of_which_no_handle_is_left_can_go(group: Group) -> None:
     group.first.wait()
     (MEMORY / group.name).rmdir()
     accounts.close()
+
+
+@pytest.mark.root
+@no_version_1
+def test_the_group_around_keeps_the_peak_of_one_that_is_gone() -> None:
+    outer = groups.name_of(secrets.token_hex(8))
+    for hierarchy in BOTH:
+        Path(f"/sys/fs/cgroup/{hierarchy}/{outer}/{ID}").mkdir(parents=True)
+    lists = " ".join(f"/sys/fs/cgroup/{each}/{outer}/{ID}/cgroup.procs" for each in BOTH)
+    program = "python3 -c 'x = bytearray(1 << 25); import sys; print(); sys.stdin.read()'"
+    text = f"for each in {lists}; do echo $$ >$each; done; exec {program}"
+    with subprocess.Popen(["sh", "-c", text], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as run:
+        assert run.stdout is not None
+        run.stdout.readline()
+        accounts = Accounts(run.pid, ID)
+    for hierarchy in BOTH:
+        Path(f"/sys/fs/cgroup/{hierarchy}/{outer}/{ID}").rmdir()
+    usage = accounts.read()
+    accounts.close()
+    groups.remove(outer)
+    assert (usage.peak_memory_bytes or 0) > 1 << 25
+    assert (usage.cpu_seconds or 0) > 0
+    assert not Path(f"/sys/fs/cgroup/memory/{outer}").exists()

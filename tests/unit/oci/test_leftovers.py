@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import subprocess
 import time
 from typing import TYPE_CHECKING
@@ -38,8 +39,8 @@ OWNERS = {
 }
 
 
-def container(name: str, owner: str, age: float = HOUR) -> Listed:
-    labels = ((OWNER, owner), ("isol8tasks.run", "r"))
+def container(name: str, owner: str, age: float = HOUR, host: str = "") -> Listed:
+    labels = ((OWNER, owner), ("isol8tasks.host", host or platform.node()))
     return Listed(id=name, name=f"{NAME}{name}", labels=labels, created=time.time() - age)
 
 
@@ -72,6 +73,24 @@ def test_what_is_left(
     swept = sweep_containers(engine, OWNER, local=local, older_than=older_than)
     assert swept == goes
     assert bool(engine.listed) is not goes
+
+
+@pytest.mark.parametrize(
+    ("owner", "older_than", "goes"),
+    [
+        ("a dead owner", None, True),
+        ("another boot", None, False),
+        ("another boot", 2 * HOUR, False),
+        ("another boot", HOUR / 2, True),
+        ("another boot and namespace", None, False),
+    ],
+)
+def test_behind_a_local_socket_another_host_may_be(
+    engine: MemoryEngine, owner: str, older_than: float | None, goes: bool
+) -> None:
+    """As `ssh -L` forwards it; a living owner there has another boot, and its own host's name."""
+    engine.listed = [container("c", str(OWNERS[owner]), host="elsewhere")]
+    assert sweep_containers(engine, OWNER, local=True, older_than=older_than) == goes
 
 
 @pytest.mark.parametrize("text", ["", "x", "1-2-3", " {dead}", "{dead}\n", "{dead}-", "{dead}-1"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import stat
+import subprocess
 import tarfile
 from contextlib import suppress
 from functools import partial
@@ -37,7 +38,9 @@ def link(path: str, target: str) -> TreeEntry:
 
 
 def opened(tree: Sequence[TreeEntry], workdir: str = "") -> tarfile.TarFile:
-    content = b"".join(packed(tree, workdir, uid=UID))
+    size, pieces = packed(tree, workdir, uid=UID)
+    content = b"".join(pieces)
+    assert len(content) == size
     return tarfile.open(fileobj=io.BytesIO(content), errors="surrogateescape")
 
 
@@ -75,9 +78,10 @@ def test_nothing_is_a_tar_too() -> None:
 
 
 def test_a_large_file_comes_in_pieces() -> None:
-    pieces = list(packed([entry("big", bytes(10 << 20))], "", uid=UID))
+    size, tar = packed([entry("big", bytes((10 << 20) + 1))], "", uid=UID)
+    pieces = list(tar)
     assert max(map(len, pieces)) <= 1 << 16
-    assert sum(map(len, pieces)) % 512 == 0
+    assert sum(map(len, pieces)) == size == (10 << 20) + 4 * 512
 
 
 def test_an_input_that_shrinks_is_an_error() -> None:
@@ -86,8 +90,52 @@ def test_an_input_that_shrinks_is_an_error() -> None:
             return super().seek(offset, whence) + (5 if whence == os.SEEK_END else 0)
 
     tree = [TreeEntry(path="a", source=partial(Shrinking, b"x"))]
+    _, pieces = packed(tree, "", uid=UID)
     with pytest.raises(SandboxError, match="the input 'a' became shorter"):
-        list(packed(tree, "", uid=UID))
+        list(pieces)
+
+
+def test_an_input_that_grows_is_what_it_was() -> None:
+    contents = iter([b"four", b"longer"])
+    tree = [TreeEntry(path="a", source=lambda: io.BytesIO(next(contents)))]
+    with opened(tree) as tar:
+        found = tar.extractfile("a")
+        assert found is not None
+        assert found.read() == b"long"
+
+
+def unpack(shell: str, root: Path, tar: bytes, announced: int) -> tuple[int, str]:
+    """What `UNPACK` comes to when the stream that it reads does not end."""
+    script = tarballs.UNPACK.replace(tarballs.ROOT, str(root))
+    with subprocess.Popen(
+        ["sh", "-c", script],
+        executable=shell,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stderr is not None
+        process.stdin.write(b"%d\n%b" % (announced, tar))
+        process.stdin.flush()
+        return process.wait(20), process.stderr.read().decode()
+
+
+def test_a_shell_unpacks_what_was_announced(shell: str, tmp_path: Path) -> None:
+    tree = [entry("run", b"a" * 100_000, executable=True), entry("b c", b"\0\n"), link("l", "b c")]
+    size, pieces = packed(tree, "w", uid=os.getuid())
+    assert unpack(shell, tmp_path, b"".join(pieces), size) == (0, "")
+    assert (tmp_path / "run").read_bytes() == b"a" * 100_000
+    assert os.access(tmp_path / "run", os.X_OK)
+    assert (tmp_path / "l").read_bytes() == b"\0\n"
+    assert (tmp_path / "w").is_dir()
+
+
+def test_what_cannot_be_unpacked_is_read_to_its_end(shell: str, tmp_path: Path) -> None:
+    """Otherwise writing it would fail here, and over TCP the complaint could be lost."""
+    size, pieces = packed([entry("a", bytes(1 << 20))], "", uid=UID)
+    code, complaint = unpack(shell, tmp_path / "gone", b"".join(pieces), size)
+    assert code not in {0, 127}
+    assert "gone" in complaint
 
 
 # Out of a sandbox.

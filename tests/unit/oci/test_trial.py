@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import secrets
+import struct
 import subprocess
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +34,7 @@ ALL = HELD | {Limit.DISK}
 NOTHING: frozenset[Limit] = frozenset()
 LINES = {
     "token": f"token {TOKEN}",
+    "filter": "filter 2",
     "disk": "disk 0",
     "ours": "0m0.00s 0m0.00s",
     "theirs": "0m0.08s 0m0.01s",
@@ -231,7 +235,7 @@ def test_remembering_never_fails(tmp_path: Path) -> None:
 
 @attrs.define
 class Local:
-    """A sandbox that is none: a folder and a shell, with files of at most 1 MiB.
+    """A sandbox that is none: a folder and a shell, with files of at most `most` bytes.
 
     `entered` is run by another shell before, and `into` is a command that runs the program.
     """
@@ -240,6 +244,8 @@ class Local:
     folder: Path
     entered: str = ""
     into: tuple[str, ...] = ()
+    most: int = 1 << 20
+    filtered: bool = True
     closed: int = 0
 
     def put(self, tree: Iterable[TreeEntry]) -> None:
@@ -252,7 +258,7 @@ class Local:
         ran = subprocess.run(
             [
                 "prlimit",
-                f"--fsize={1 << 20}",
+                f"--fsize={self.most}",
                 "sh",
                 "-c",
                 START,
@@ -267,6 +273,7 @@ class Local:
             env={**os.environ, "ENTERED": self.entered},
             timeout=60,
             check=False,
+            preexec_fn=_filter if self.filtered else None,
         )
         sink(Stream.STDERR, ran.stderr)
         sink(Stream.STDOUT, ran.stdout)
@@ -279,6 +286,15 @@ class Local:
 
     def close(self) -> None:
         self.closed += 1
+
+
+def _filter() -> None:
+    """A filter that lets everything pass, see seccomp(2): SECCOMP_RET_ALLOW."""
+    rule = ctypes.create_string_buffer(struct.pack("=HBBI", 0x06, 0, 0, 0x7FFF0000))
+    program = struct.pack("@HP", 1, ctypes.addressof(rule))
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.prctl(38, 1, 0, 0, 0) == 0, ctypes.get_errno()
+    assert libc.prctl(22, 2, program, 0, 0) == 0, ctypes.get_errno()
 
 
 START = 'eval "$ENTERED"; trap "" XFSZ; exec "$@"'
@@ -359,6 +375,18 @@ def plain(tmp_path: Path) -> str:
     return _sh("/bin/sh", tmp_path)
 
 
+def test_its_program_writes_no_more_than_it_has_to(plain: str, tmp_path: Path) -> None:
+    sandbox = Local(plain, tmp_path, most=16 << 20)
+    findings = trial.try_ways((Way(near=True, sent=NOTHING),), lambda _way, _spec: sandbox)
+    assert Limit.DISK not in findings.tripped
+
+
+def test_without_a_filter_nothing_runs(plain: str, tmp_path: Path) -> None:
+    sandbox = Local(plain, tmp_path, filtered=False)
+    with pytest.raises(SandboxError, match="system calls are not filtered"):
+        trial.try_ways((Way(near=True, sent=NOTHING),), lambda _way, _spec: sandbox)
+
+
 def test_the_first_way_that_asks_for_nothing_will_do(plain: str, tmp_path: Path) -> None:
     troubles: list[Exception | None] = [SandboxError("no"), OSError(28, "full"), SandboxError("no")]
     make = Script(plain, tmp_path, [*troubles, None])
@@ -394,3 +422,45 @@ def test_a_trial_leaves_limits_low_and_has_no_network(plain: str, tmp_path: Path
     (spec,) = make.specs
     assert spec.network.mode is NetworkMode.NONE
     assert spec.limits.disk < spec.limits.memory < 128 << 20
+
+
+@attrs.define
+class Stuck:
+    """A sandbox that runs until it is killed, and then ends as its `ended` says."""
+
+    ended: Exit | Exception
+    killed: threading.Event = attrs.field(factory=threading.Event)
+    closed: int = 0
+
+    def put(self, tree: Iterable[TreeEntry]) -> None: ...
+
+    def run(self, argv: tuple[str, ...], *, stdin: bytes, sink: OutputSink) -> Exit:
+        assert self.killed.wait(20), "it was never killed"
+        if isinstance(self.ended, Exception):
+            raise self.ended
+        return self.ended
+
+    def kill(self) -> None:
+        self.killed.set()
+
+    def fetch(self, globs: tuple[str, ...], into: Path, *, max_bytes: int) -> Fetched:
+        return Fetched()
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+@pytest.mark.parametrize(
+    "ended", [Exit(code=None), Exit(code=7), SandboxError("gone"), OSError(32, "Broken pipe")]
+)
+def test_a_trial_without_an_end_is_killed_and_the_next_way_is_tried(
+    ended: Exit | Exception,
+) -> None:
+    near, far = Stuck(ended), Stuck(ended)
+    with pytest.raises(SandboxError) as error:
+        trial.try_ways(
+            (WAYS[1], WAYS[3]), lambda way, _spec: near if way.near else far, seconds=0.01
+        )
+    late = "a trial was killed as it was not over after 0.01 s"
+    assert error.value.message == f"near: {late}; far: {late}"
+    assert (near.closed, far.closed) == (1, 1)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -166,9 +167,9 @@ def test_full(bench: Bench) -> None:
 
 
 def test_what_is_not_there_is_an_error_with_its_reason(bench: Bench) -> None:
-    with pytest.raises(OSError, match="No such file"):
+    with pytest.raises(FileNotFoundError, match="No such file"):
         bench.places.full(bench.root / "nothing")
-    with pytest.raises(OSError, match="File exists"):
+    with pytest.raises(FileExistsError, match="File exists"):
         bench.places.make(bench.root, uid=0, size=MIB, workdir="")
     bench.place()
 
@@ -252,7 +253,6 @@ def test_requests_from_many_threads_do_not_mix(bench: Bench) -> None:
     assert wrong == []
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_helper_that_is_killed_is_an_error_once(bench: Bench) -> None:
     folder = bench.place()
     os.kill(bench.helper, signal.SIGKILL)
@@ -263,7 +263,6 @@ def test_a_helper_that_is_killed_is_an_error_once(bench: Bench) -> None:
     assert bench.content(again) == {"a": b"1"}
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_helper_that_is_killed_at_work_is_an_error(bench: Bench) -> None:
     folder = bench.place()
     helper = bench.helper
@@ -278,7 +277,6 @@ def test_a_helper_that_is_killed_at_work_is_an_error(bench: Bench) -> None:
         bench.put(folder, *tree)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_one_that_does_not_start_is_an_error(tmp_path: Path) -> None:
     places = UnsharedPlaces(("false",))
     with pytest.raises(SandboxError, match=GONE):
@@ -296,6 +294,23 @@ def test_closing_ends_the_helper_and_may_be_repeated(bench: Bench) -> None:
         signal.pidfd_send_signal(helper, 0)
     os.close(helper)
     assert set(os.listdir("/proc/self/fd")) <= before
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_stuck_one_is_killed_with_what_started_it(tmp_path: Path, *, asked: bool) -> None:
+    """As podman does, a shell waits for the helper that it started."""
+    places = UnsharedPlaces(("sh", "-c", '"$@"; :', "sh"), grace=0.1)
+    with pytest.raises(FileNotFoundError):
+        places.full(tmp_path / "nothing")
+    assert places._process is not None
+    os.killpg(places._process.pid, signal.SIGSTOP)
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(places.full, tmp_path) if asked else None
+        places.close()
+        if answer is not None:
+            with pytest.raises(SandboxError, match=GONE):
+                answer.result()
+    places.close()
 
 
 @pytest.mark.root

@@ -54,13 +54,14 @@ class Stage:
     pipes: Pipes
     process: subprocess.Popen[bytes]
     end: int
+    declared: Mapping[str, str]
 
     def run(self, argv: tuple[str, ...], stdin: bytes = b"") -> Ran:
         said: dict[Stream, bytearray] = {stream: bytearray() for stream in Stream}
         assert self.pipes.greeted(self.end)
         if stdin:
             self.pipes.give(stdin)
-        words = command(argv, stdin=bool(stdin))
+        words = command(argv, tuple(self.declared.items()), stdin=bool(stdin))
         self.pipes.pump(words, lambda to, piece: said[to].extend(piece), self.end)
         out, err = bytes(said[Stream.STDOUT]), bytes(said[Stream.STDERR])
         return Ran(self.process.wait(10), out, err)
@@ -101,13 +102,13 @@ class Theatre:
 
     def stage(
         self,
-        declared: AbstractSet[str] = frozenset(),
+        declared: Mapping[str, str] | None = None,
         env: Mapping[str, str] | None = None,
         ceilings: Ceilings = NO_CEILINGS,
     ) -> Stage:
-        pipes = Pipes(self.folder / str(len(self.open)))
-        process = self.waiting(pipes.folder, declared, env, ceilings)
-        stage = Stage(pipes, process, os.pidfd_open(process.pid))
+        pipes, declared = Pipes(self.folder / str(len(self.open))), declared or {}
+        process = self.waiting(pipes.folder, frozenset(declared), env, ceilings)
+        stage = Stage(pipes, process, os.pidfd_open(process.pid), declared)
         self.open.append(stage)
         return stage
 
@@ -230,7 +231,7 @@ BY_BASH = frozenset({"SHLVL", "_"})
 
 def test_what_an_engine_adds_is_gone(theatre: Theatre) -> None:
     wanted = {"A": "b", "HOMES": "x", "TERMS": "y"}
-    stage = theatre.stage(frozenset(wanted), {**wanted, **ADDED, "OLDPWD": "/"})
+    stage = theatre.stage(wanted, {**ADDED, "OLDPWD": "/"})
     env = stage.run(("env", "-0")).env
     for name in BY_BASH if "bash" in theatre.shell else ():
         env.pop(name, None)
@@ -238,13 +239,13 @@ def test_what_an_engine_adds_is_gone(theatre: Theatre) -> None:
 
 
 def test_what_a_stage_declares_stays_even_with_an_engine_s_name(theatre: Theatre) -> None:
-    env = theatre.stage(frozenset(ADDED), ADDED).run(("env", "-0")).env
+    env = theatre.stage(ADDED, dict.fromkeys(ADDED, "the engine's")).run(("env", "-0")).env
     assert env.items() >= ADDED.items()
 
 
 @pytest.mark.parametrize("name", ["_isol8_word", "_isol8_stdin"])
 def test_what_a_stage_declares_stays_even_with_a_name_of_ours(theatre: Theatre, name: str) -> None:
-    env = theatre.stage(frozenset({name}), {name: "mine"}).run(("env", "-0")).env
+    env = theatre.stage({name: "mine"}).run(("env", "-0")).env
     assert env.get(name) == "mine"
 
 
@@ -258,8 +259,39 @@ VALUES = {
 
 
 def test_values_of_variables_arrive_as_they_are(theatre: Theatre) -> None:
-    env = theatre.stage(frozenset(VALUES), VALUES).run(("env", "-0")).env
+    env = theatre.stage(VALUES).run(("env", "-0")).env
     assert env.items() >= VALUES.items()
+
+
+OF_SHELLS = {
+    "BASH_ENV": "/x",
+    "ENV": "/x",
+    "HOME": "/nowhere",
+    "IFS": "0a/",
+    "LC_ALL": "C.UTF-8",
+    "LD_PRELOAD": "/nowhere.so",
+    "PATH": f"/nowhere:{PATH}",
+    "POSIXLY_CORRECT": "1",
+    "PS4": "$(id)",
+}
+
+
+def test_a_program_s_variables_mean_nothing_to_the_shell(theatre: Theatre) -> None:
+    ran = theatre.stage(OF_SHELLS).run(("env", "-0"))
+    assert ran.env.items() >= OF_SHELLS.items()
+    assert ran.code == 0
+    assert b"sh:" not in ran.err
+
+
+def test_the_image_s_variable_gives_way(theatre: Theatre) -> None:
+    env = theatre.stage({"A": "the stage's"}, {"A": "the image's", "B": "kept"}).run(("env", "-0"))
+    assert env.env.items() >= {"A": "the stage's", "B": "kept"}.items()
+
+
+def test_a_variable_that_a_shell_keeps_to_itself_is_no_silent_loss(theatre: Theatre) -> None:
+    ran = theatre.stage({"UID": "7"}).run(("env", "-0"))
+    assert (ran.code, ran.env.get("UID")) in {(0, "7"), (125, None)}
+    assert ran.code == 0 or b"readonly" in ran.err
 
 
 @pytest.mark.parametrize("stdin", [b"hello", b"x" * (1 << 20)], ids=["short", "long"])
@@ -272,6 +304,13 @@ def test_input_cannot_be_changed(theatre: Theatre) -> None:
     stage = theatre.stage()
     stage.run(("true",), b"hello")
     assert stat.S_IMODE((stage.pipes.folder / "input").stat().st_mode) == 0o444
+
+
+def test_with_nobody_at_the_other_ends_it_ends(theatre: Theatre, tmp_path: Path) -> None:
+    for name in ("command", "stdout", "stderr"):
+        os.mkfifo(tmp_path / name)
+    with theatre.waiting(tmp_path) as process:
+        assert process.wait(10) != 0
 
 
 def test_when_we_hang_up_before_the_command_it_ends(theatre: Theatre) -> None:
@@ -361,5 +400,5 @@ def test_a_ceiling_cannot_be_raised_again(theatre: Theatre) -> None:
 
 
 def test_the_command_is_no_script() -> None:
-    assert command(("a", "b\nc", ""), stdin=True) == b"1\n3\n0\na\n1\nb\nc\n0\n\n"
-    assert command(("true",), stdin=False) == b"0\n1\n0\ntrue\n"
+    assert command(("a", "b\nc", ""), stdin=True) == b"1\n0\n3\n0\na\n1\nb\nc\n0\n\n"
+    assert command(("true",), (("A", "b\nc"),), stdin=False) == b"0\n1\n2\n1\nA=b\nc\n0\ntrue\n"

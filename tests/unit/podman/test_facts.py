@@ -41,6 +41,7 @@ def test_root() -> None:
         rootless=False,
         local=True,
         runtime="runc",
+        grouped=True,
     )
 
 

@@ -92,11 +92,7 @@ MAXIMAL: dict[str, Any] = {
             ],
         },
     ],
-    "r_limits": [
-        {"type": "data", "soft": 1 << 30, "hard": 1 << 30},
-        {"type": "nofile", "soft": 20000, "hard": 20000},
-        {"type": "nproc", "soft": 9, "hard": 9},
-    ],
+    "cgroup_parent": "/isol8tasks-x-1",
     "env": {"HOME": "/tmp", "TERM": "dumb"},
     "unsetenv": ["HOSTNAME", "container"],
     "mask": ["/sys/x"],
@@ -142,7 +138,7 @@ def test_a_container_with_everything_in_full() -> None:
         ),
         volumes=("/data",),
         hidden=("/sys/x",),
-        rlimits=(("data", 1 << 30), ("nproc", 9), ("nofile", 1 << 40)),
+        group="/isol8tasks-x-1",
         interactive=True,
     )
     assert payload(everything, GROUND) == MAXIMAL
