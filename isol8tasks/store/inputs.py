@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING
 from isol8tasks.backend.contract import EntryKind, TreeEntry
 from isol8tasks.errors import PlanError, StoreError
 from isol8tasks.model.stage import STATE_FOLDER, Stage
+from isol8tasks.plan.globs import compile_glob, literal_folder
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
@@ -58,7 +59,7 @@ class WorkspaceInputs:
 
     def _glob(self, stage: Stage, glob: str) -> Iterator[TreeEntry]:
         matches = compile_glob(glob)
-        start = _literal_folder(glob)
+        start = literal_folder(glob)
         if self._is_real_folder(stage.folder, start):
             for path in self._walk(stage, start, lambda _: False):
                 if matches(path):
@@ -142,16 +143,6 @@ class WorkspaceInputs:
         return TreeEntry(path=path, kind=EntryKind.SYMLINK, target=target)
 
 
-def compile_glob(glob: str) -> Callable[[str], bool]:
-    """Whether a relative path matches; PlanError for a glob that pathspec does not understand."""
-    from pathspec import GitIgnoreSpec  # noqa: PLC0415 -- `list` needs no globs
-
-    try:
-        return GitIgnoreSpec.from_lines([f"/{glob}"]).match_file
-    except ValueError as error:
-        raise PlanError(f"the glob '{glob}' cannot be understood: {error}") from error
-
-
 class GitIgnored:
     """What .gitignore files leave out, each for its own folder, as git reads them.
 
@@ -205,13 +196,3 @@ def _open_regular(path: Path) -> IO[bytes]:
     """Open a file for reading, not through a link in its last step and never waiting for a FIFO."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     return open(os.open(path, flags), "rb")
-
-
-def _literal_folder(glob: str) -> str:
-    """The part of a glob that needs no search, as a relative path."""
-    parts: list[str] = []
-    for part in glob.strip("/").split("/"):
-        if any(character in part for character in "*?[\\"):
-            break
-        parts.append(part)
-    return "/".join(parts)

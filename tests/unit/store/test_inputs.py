@@ -9,7 +9,7 @@ from isol8tasks.backend.contract import EntryKind, TreeEntry
 from isol8tasks.errors import Location, PlanError
 from isol8tasks.model.image import Image
 from isol8tasks.model.stage import Exec, Stage
-from isol8tasks.store.inputs import WorkspaceInputs, compile_glob
+from isol8tasks.store.inputs import WorkspaceInputs
 
 
 def write(root: Path, *paths: str) -> None:
@@ -165,8 +165,3 @@ def test_ignore_files_above_the_task_file_count_too(tmp_path: Path) -> None:
 
 def test_default_inputs_of_an_empty_folder_are_none(tmp_path: Path) -> None:
     assert find(tmp_path, default=True) == {}
-
-
-def test_a_glob_that_cannot_be_understood() -> None:
-    with pytest.raises(PlanError, match="cannot be understood"):
-        compile_glob("a\\")
