@@ -8,6 +8,7 @@ from typing import TextIO
 import click
 
 from isol8tasks.errors import Location, UsageError
+from isol8tasks.report.text import one_line
 
 STARTER = '''\
 """What can be run here: `isol8tasks list` shows it, `isol8tasks run` runs it."""
@@ -45,13 +46,55 @@ task("all", squares, largest, default=True)
 '''
 
 
-@click.command("init", short_help="Write a task file to start from.")
-@click.argument("path", default="isol8file.py", type=click.Path(path_type=Path))
-def init_command(path: Path) -> None:
-    """Write a commented task file that runs as it is; an existing file is left alone."""
+@click.command(
+    "init",
+    short_help="Write a task file to start from.",
+    epilog="In what --from-noxfile writes, comments with TODO(nox) say what was not carried over,"
+    " from which line of the noxfile, and why.",
+)
+@click.argument("path", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--from-noxfile",
+    "noxfile",
+    is_flag=False,
+    flag_value=Path("noxfile.py"),
+    metavar="[NOXFILE]",
+    type=click.Path(path_type=Path),
+    help="Write the sessions of a noxfile as stages, without executing it; default: noxfile.py."
+    " PATH, if any, comes before this option.",
+)
+def init_command(path: Path | None, noxfile: Path | None) -> None:
+    """Write a commented task file that runs as it is; an existing file is left alone.
+
+    PATH is isol8file.py, with --from-noxfile the one beside the noxfile.
+    """
+    if noxfile is not None:
+        _from_noxfile(noxfile, path or noxfile.parent / "isol8file.py")
+        return
+    path = path or Path("isol8file.py")
     with _opened(path) as file:
         file.write(STARTER)
     click.echo(f"wrote {path}; now try: isol8tasks list, isol8tasks run")
+
+
+def _from_noxfile(noxfile: Path, path: Path) -> None:
+    from isol8tasks.cli.noxfile.convert import convert  # noqa: PLC0415 -- plain init needs none
+
+    beside = noxfile.parent.resolve() == path.parent.resolve()
+    found = convert(noxfile, beside=beside)
+    with _opened(path) as file:
+        file.write(found.text)
+    click.echo(
+        f"wrote {path}: {found.carried} of {_count(found.sessions, 'session')} carried over,"
+        f" {_count(len(found.remarks), 'remark')}"
+    )
+    for remark in found.remarks:
+        click.echo(f"  {one_line(f'{noxfile}:{remark.line}: {remark.text}')}")
+    click.echo("now try: isol8tasks list, isol8tasks run --dry-run")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _opened(path: Path) -> TextIO:

@@ -1,0 +1,1 @@
+SIDES = {"triangle": 3, "square": 4}

@@ -1,0 +1,5 @@
+import shapes
+
+
+def test_sides():
+    assert shapes.SIDES["square"] == 4
