@@ -13,6 +13,8 @@ from pathlib import Path
 
 import nox
 
+import isol8tasks.nox
+
 nox.needs_version = ">=2025.2.9"
 nox.options.sessions = ["tests", "lint", "packaging"]
 nox.options.reuse_existing_virtualenvs = True
@@ -166,15 +168,12 @@ def packaging(session: nox.Session) -> None:
     session.run(clean / "bin/pytest", elsewhere, external=True)
 
 
-@nox.session(venv_backend="none")
-def checks(session: nox.Session) -> None:
-    """Run the project's own checks through its own task file."""
-    session.run(BIN / "isol8tasks", "run", *session.posargs)
-
-
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure: see benchmarks/README.md."""
     session.install("-e", ".", "nox", "doit")
     for script in session.posargs or ("fake", "sandboxes", "startup", "hello"):
         session.run("python", f"benchmarks/{script}.py")
+
+
+isol8tasks.nox.sessions(globals())  # the task file's: checks

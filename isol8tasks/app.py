@@ -150,7 +150,10 @@ def run(
     inputs = WorkspaceInputs(root)
     for stage in plan.stages:
         inputs.declared(stage)
-    with _chosen(plan, options) as chosen, closing(LocalArtifacts.in_workspace(root)) as artifacts:
+    artifacts = LocalArtifacts(root, earlier=plan.left_out)
+    with closing(artifacts), _chosen(plan, options) as chosen:
+        for name in sorted(plan.left_out):
+            artifacts.tree(name)  # taken over before anything runs, or PlanError
         run = _Run(plan, options, chosen, inputs, artifacts, sinks, cancel)
         return run.execute()
 
@@ -161,7 +164,7 @@ def run_ad_hoc(
     """Run one stage that has no workspace; nothing of it is kept."""
     with _chosen_for_scratch(stage, options) as (plan, chosen, scratch):
         inputs = WorkspaceInputs(scratch)
-        with closing(LocalArtifacts.in_workspace(scratch)) as artifacts:
+        with closing(LocalArtifacts(scratch)) as artifacts:
             return _Run(plan, options, chosen, inputs, artifacts, sinks, cancel).execute()
 
 

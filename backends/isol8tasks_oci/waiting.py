@@ -92,9 +92,7 @@ def script(pipes: str, declared: AbstractSet[str], ceilings: Ceilings = Ceilings
     return text.replace(_OURS, ours)
 
 
-def command(
-    argv: tuple[str, ...], env: tuple[tuple[str, str], ...] = (), *, stdin: bool
-) -> bytes:
+def command(argv: tuple[str, ...], env: tuple[tuple[str, str], ...] = (), *, stdin: bool) -> bytes:
     """What that script reads: whether there is a file for stdin, and words line by line."""
     words = [*(f"{name}={value}" for name, value in env), *argv]
     lines = [str(int(stdin)), str(len(env)), str(len(words))]

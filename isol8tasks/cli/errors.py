@@ -66,7 +66,8 @@ def report_code(report: RunReport) -> int:
 def describe(error: Exception) -> str:
     """What happened, where, and what to do next; a traceback only for what is a bug of ours."""
     if isinstance(error, Isol8Error):
-        return "\n".join(_ours(error))
+        parts: tuple[Isol8Error, ...] = getattr(error, "errors", ()) or (error,)
+        return "\n".join(line for part in parts for line in _ours(part))
     if isinstance(error, click.UsageError):
         path = error.ctx.command_path if error.ctx else "isol8tasks"
         message = re.sub(r"\s*\n\s*", " ", error.format_message())

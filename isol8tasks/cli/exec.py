@@ -18,6 +18,7 @@ from isol8tasks.model.image import Image, ImageKind
 from isol8tasks.model.limits import Limits
 from isol8tasks.model.stage import Exec, Stage
 from isol8tasks.model.units import format_size
+from isol8tasks.plan.govern import filled, held
 from isol8tasks.plan.suggest import did_you_mean
 from isol8tasks.taskfile.wrong import message_and_hint
 
@@ -110,6 +111,8 @@ def exec_command(
         limits=_limits(limits),
         stdin=_bounded(sys.stdin.buffer, "standard input") if stdin else b"",
     )
+    stage = filled(stage, dict(settings.limits)) if settings.limits else stage
+    stage = held(stage, dict(settings.ceilings)) if settings.ceilings else stage
     report = _run(stage, run_options(settings), quiet=settings.quiet)
     return _show(report, as_json=as_json, raw=raw, quiet=settings.quiet)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from isol8tasks.model.limits import Limit
+from isol8tasks.model.limits import Limit, Limits
 from isol8tasks.model.units import format_duration, parse_count, parse_duration
 
 Converter = Callable[[Any], Any]
@@ -117,6 +118,29 @@ def _names_image(value: Any) -> bool:
     return value.isprintable() and " " not in value
 
 
+def _limit_values(table: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
+    for name, value in table.items():
+        if name not in set(Limit):
+            raise WrongEntry(f"{name!r} is not a limit: write {', '.join(Limit)}", name)
+        try:
+            Limits.of(**{name: value})
+        except ValueError as error:
+            raise WrongEntry(str(error), name) from None
+    return tuple(sorted(table.items()))
+
+
+def _limit_pairs(text: str) -> dict[str, Any]:
+    return {name: _number(value) for name, value in _pairs(text).items()}
+
+
+def _number(text: str) -> Any:
+    """A number for what takes no text; what else is wrong with it is found later."""
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return text
+
+
 def _nonempty(text: str) -> str:
     if not text:
         raise ValueError("an empty text means nothing here")
@@ -166,4 +190,12 @@ IMAGES = Kind(
     types=(dict,),
     parse=_pairs,
     check=_images,
+)
+LIMIT_VALUES = Kind(
+    what="a map of limits",
+    how="{ memory = '1g', timeout = '2m' }",
+    how_in_text="memory=1g,timeout=2m, each name once",
+    types=(dict,),
+    parse=_limit_pairs,
+    check=_limit_values,
 )

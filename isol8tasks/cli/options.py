@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import attrs
 import click
 from click.shell_completion import CompletionItem
 
+from isol8tasks.cli.choose import Wanted
 from isol8tasks.cli.errors import warn
 from isol8tasks.cli.kinds import COLORS
 from isol8tasks.cli.settings import Settings, current, warning
+from isol8tasks.errors import Location, TaskFileError, UsageError
+from isol8tasks.model.address import ROOT, local
 
 if TYPE_CHECKING:
-    from isol8tasks.model.stage import TaskFile
+    from isol8tasks.taskfile.workspace import Workspace
 
 _POSARGS = "isol8tasks.posargs"
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -55,6 +59,11 @@ def color(command: _F) -> _F:
     )(command)
 
 
+def changes(command: _F) -> _F:
+    """Only what a change can influence."""
+    return _all(_CHANGES, command)
+
+
 def place(command: _F) -> _F:
     """Where sandboxes run."""
     return _all(_PLACE, command)
@@ -77,6 +86,15 @@ _PLACE = (
     click.option("--cache", metavar="FOLDER", help="Where baked images are kept."),
 )
 
+_CHANGES = (
+    click.option(
+        "--affected",
+        is_flag=True,
+        help="What the changes since the branch left the main branch can influence.",
+    ),
+    click.option("--since", metavar="REF", help="With --affected: since another branch or commit."),
+)
+
 _FIRMNESS = (
     click.option(
         "--allow-unenforced",
@@ -94,6 +112,15 @@ _FIRMNESS = (
 )
 
 
+def wanted(words: dict[str, Any]) -> tuple[Wanted, dict[str, Any]]:
+    """The words that choose stages, and those that are settings."""
+    names = {field.name for field in attrs.fields(Wanted)}
+    found = Wanted(**{name: value for name, value in words.items() if name in names})
+    if found.since is not None and not found.affected:
+        raise UsageError("--since needs --affected", hint="add --affected, or leave --since out")
+    return found, {name: value for name, value in words.items() if name not in names}
+
+
 def settings(flags: dict[str, Any]) -> Settings:
     """The settings that hold for this command; unknown variables are warned about."""
     found = current(flags)
@@ -102,23 +129,21 @@ def settings(flags: dict[str, Any]) -> Settings:
     return found
 
 
-def task_file(found: Settings) -> TaskFile:
-    """Load the task file that the settings name, or the one found upwards."""
-    from pathlib import Path  # noqa: PLC0415 -- with the next ones, not needed for help
+def workspace(found: Settings) -> Workspace:
+    """The workspace around the task file that the settings name, or around where we are."""
+    from pathlib import Path  # noqa: PLC0415 -- with the next one, not needed for help
 
-    from isol8tasks.errors import TaskFileError  # noqa: PLC0415
-    from isol8tasks.taskfile.load import find, load  # noqa: PLC0415
+    from isol8tasks.taskfile.workspace import Workspace  # noqa: PLC0415
 
-    if found.file is None:
-        return load(find(Path.cwd()))
-    try:
-        return load(found.file)
-    except TaskFileError as error:
+    if found.file is not None and not found.file.is_file():
         source = dict(found.sources)["file"]
-        if source == "--file" or found.file.is_file():
-            raise
-        hint = f"{source} names it: correct the setting 'file' there"
-        raise TaskFileError(error.message, where=error.where, hint=hint) from error
+        if source != "--file":
+            raise TaskFileError(
+                "there is no such task file",
+                where=Location(str(found.file), 0),
+                hint=f"{source} names it: correct the setting 'file' there",
+            )
+    return Workspace.around(Path.cwd(), found.file)
 
 
 def complete_target(
@@ -126,15 +151,22 @@ def complete_target(
     param: click.Parameter,  # noqa: ARG001 -- click's signature
     incomplete: str,
 ) -> list[CompletionItem]:
-    """Stages and tasks of the task file; nothing when it cannot be loaded."""
+    """Stages and tasks of the current task file, after // of all; nothing when that fails."""
     from contextlib import redirect_stdout  # noqa: PLC0415 -- only when a shell asks
     from io import StringIO  # noqa: PLC0415
 
+    everywhere = incomplete.startswith(ROOT)
     try:
         with redirect_stdout(StringIO()):
-            found = task_file(current({"file": ctx.params.get("file")}))
+            found = workspace(current({"file": ctx.params.get("file")}))
+            folders = found.everything("") if everywhere else (found.package or "",)
+            files = found.load_all(folders)[0]
     except Exception:  # noqa: BLE001 -- a shell that completes wants no errors
         return []
-    tasks = [CompletionItem(task.name, help=", ".join(task.members)) for task in found.tasks]
-    stages = [CompletionItem(stage.name, help=stage.description) for stage in found.stages]
-    return [item for item in (*tasks, *stages) if item.value.startswith(incomplete)]
+    shown = str if everywhere else local
+    items = [
+        *((task.name, ", ".join(map(local, task.members))) for f in files for task in f.tasks),
+        *((stage.name, stage.description) for f in files for stage in f.stages),
+    ]
+    found_items = [CompletionItem(shown(name), help=words) for name, words in items]
+    return [item for item in found_items if item.value.startswith(incomplete)]

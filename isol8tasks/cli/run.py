@@ -6,13 +6,25 @@ import sys
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import click
 
 from isol8tasks import __version__
 from isol8tasks.cli import options
+from isol8tasks.cli.choose import (
+    check_left_out,
+    choose,
+    history,
+    left_out,
+    plan_for,
+    shortened,
+)
+from isol8tasks.cli.errors import report_code, say, warn
+from isol8tasks.errors import StoreError
+from isol8tasks.report.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from isol8tasks.app import DryRun, DryStage, RunOptions
     from isol8tasks.cli.settings import Settings
@@ -45,6 +57,14 @@ if TYPE_CHECKING:
     shell_complete=options.complete_target,
     help="Leave a stage out, and what needs it; repeatable.",
 )
+@click.option(
+    "--only", is_flag=True, help="Leave out what the stages require; earlier outputs are taken."
+)
+@options.changes
+@click.option("--last-failed", is_flag=True, help="Stages that did not pass when they last ran.")
+@click.option(
+    "--shard", metavar="K/N", help="The K-th of N parts, balanced by how long stages took."
+)
 @click.option("-j", "--jobs", metavar="N", help="Stages at a time; default: one per processor.")
 @click.option("-x", "--fail-fast/--no-fail-fast", default=None, help="Stop at the first failure.")
 @options.file
@@ -68,25 +88,40 @@ def run_command(
     ctx: click.Context,
     /,
     *,
-    targets: tuple[str, ...],
-    tags: tuple[str, ...],
-    keywords: str,
-    skip: tuple[str, ...],
     dry_run: bool,
     as_table: bool,
-    **flags: Any,
+    **words: Any,
 ) -> int:
     """Run TARGETs, which are tasks and stages, and everything they require.
 
+    A TARGET is a name in the nearest task file, path/to/folder:NAME, //path/from/the/root:NAME, or
+    a pattern: //services/...:NAME wherever that is declared, //... for what runs by default.
     Without a target the default tasks run. A stage that fails does not stop the others, but what
     requires it is skipped.
     """
+    # A context's object, if there is one, is told of the run's report: see isol8tasks.nox.
+    wanted, flags = options.wanted(words)
     settings = options.settings(flags)
     if as_table:
         return show_settings(settings)
-    wanted = {"targets": targets, "tags": tags, "keywords": keywords, "skip": skip}
-    plan = _plan(settings, wanted, options.posargs(ctx))
-    return _dry_run(plan, settings) if dry_run else _run(plan, settings)
+    workspace = options.workspace(settings)
+    choice = choose(workspace, wanted, settings)
+    for remark in choice.remarks:
+        say(one_line(remark))
+    if not choice.goals:
+        return _nothing(settings)
+    plan = plan_for(choice, wanted, settings, options.posargs(ctx))
+    if missing := left_out(plan):
+        warn(f"--only leaves out what these stages require: {shortened(missing)}")
+    if plan.left_out:
+        check_left_out(plan, history(workspace.root, settings))
+    if dry_run:
+        return _dry_run(plan, settings)
+    report = _run(plan, settings)
+    _remember(report, plan, workspace.root, settings)
+    if ctx.obj is not None:
+        ctx.obj(report)
+    return report_code(report)
 
 
 def run_options(settings: Settings) -> RunOptions:
@@ -116,19 +151,19 @@ def show_settings(settings: Settings) -> int:
     return 0
 
 
-def _plan(settings: Settings, wanted: Mapping[str, Any], posargs: Sequence[str]) -> Plan:
-    from isol8tasks.plan.plan import build  # noqa: PLC0415 -- see run_options
-    from isol8tasks.plan.select import select  # noqa: PLC0415
+def _nothing(settings: Settings) -> int:
+    """No stage is left to run, and that is as good as if all had passed."""
+    from isol8tasks.model.result import RunReport  # noqa: PLC0415 -- see run_options
 
-    task_file = options.task_file(settings)
-    goals = select(task_file, **wanted)
-    return build(task_file, goals, posargs=posargs)
+    _check_report(settings)
+    _write_report(RunReport(run_id="", backend="", stages=(), seconds=0.0), settings)
+    say("nothing to run")
+    return 0
 
 
-def _run(plan: Plan, settings: Settings) -> int:
+def _run(plan: Plan, settings: Settings) -> RunReport:
     from isol8tasks import app  # noqa: PLC0415 -- see run_options
     from isol8tasks.cli.console import Watched, open_display  # noqa: PLC0415
-    from isol8tasks.cli.errors import report_code  # noqa: PLC0415
     from isol8tasks.cli.signals import Signals  # noqa: PLC0415
     from isol8tasks.engine.cancel import CancelSource  # noqa: PLC0415
 
@@ -141,7 +176,17 @@ def _run(plan: Plan, settings: Settings) -> int:
     _write_report(report, settings)
     for sink in sinks:
         sink.check()
-    return report_code(report)
+    return report
+
+
+def _remember(report: RunReport, plan: Plan, root: Path, settings: Settings) -> None:
+    """What ran with arguments of its own was another command, and says nothing of the next run."""
+    other = {stage.name for stage in plan.stages if stage.posargs and plan.posargs}
+    kept = tuple(result for result in report.stages if result.name not in other)
+    try:
+        history(root, settings).record(attrs.evolve(report, stages=kept))
+    except StoreError as error:
+        warn(f"{error.message}: --last-failed and --shard will not know of this run")
 
 
 def _places(plan: Plan) -> dict[Image, Location]:
@@ -182,8 +227,6 @@ def _dry_run(plan: Plan, settings: Settings) -> int:
 
 
 def _dry_lines(found: DryRun) -> list[str]:
-    from isol8tasks.report.text import one_line  # noqa: PLC0415 -- see run_options
-
     width = max((len(dry.stage.name) for dry in found.stages), default=0)
     lines = [f"{found.backend} ({one_line(found.reason)}) would run"]
     lines += [f"  {dry.stage.name:{width}}  {one_line(_dry_stage(dry))}" for dry in found.stages]

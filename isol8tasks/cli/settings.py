@@ -12,6 +12,7 @@ import attrs
 from isol8tasks.cli import kinds
 from isol8tasks.errors import Location, SettingsError, UsageError
 from isol8tasks.plan.suggest import did_you_mean, nearest
+from isol8tasks.taskfile.root import SETTINGS_FILE, is_believed
 from isol8tasks.taskfile.wrong import message_and_hint
 
 if TYPE_CHECKING:
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
 
 PREFIX = "ISOL8TASKS_"
-FILE_NAMES = ("isol8tasks.toml", "pyproject.toml")
+FILE_NAMES = (SETTINGS_FILE, "pyproject.toml")
+_WORKSPACE = "workspace"
+"""No setting: it says that a folder is the root of a workspace, see `isol8tasks.taskfile.root`."""
 
 _AT_LINE = re.compile(r"\(at line (\d+),")
 
@@ -30,7 +33,8 @@ _AT_LINE = re.compile(r"\(at line (\d+),")
 class Settings:
     """Everything that can be set outside a task file. `bake_timeout` is in seconds.
 
-    `images` is what an image name stands for: sorted pairs of a name and a reference.
+    `images` is what an image name stands for: sorted pairs of a name and a reference. `limits` are
+    for stages that do not state them, `ceilings` the most that a stage may state.
     `sources` says, per setting, where its value came from; `unknown` names variables that look
     like settings and are none.
     """
@@ -51,7 +55,14 @@ class Settings:
     require_enforced: bool = attrs.field(default=False, metadata={"kind": kinds.BOOLEAN})
     bake_timeout: float = attrs.field(default=600.0, metadata={"kind": kinds.DURATION})
     cache: Path | None = attrs.field(default=None, metadata={"kind": kinds.PATH})
+    state: Path | None = attrs.field(default=None, metadata={"kind": kinds.PATH})
     images: tuple[tuple[str, str], ...] = attrs.field(default=(), metadata={"kind": kinds.IMAGES})
+    limits: tuple[tuple[str, Any], ...] = attrs.field(
+        default=(), metadata={"kind": kinds.LIMIT_VALUES}
+    )
+    ceilings: tuple[tuple[str, Any], ...] = attrs.field(
+        default=(), metadata={"kind": kinds.LIMIT_VALUES}
+    )
     sources: tuple[tuple[str, str], ...] = ()
     unknown: tuple[str, ...] = ()
 
@@ -123,17 +134,47 @@ def _from_variables(variables: Mapping[str, str], folder: Path) -> _Found:
 
 
 def _from_file(folder: Path) -> _Found:
+    """The nearest table, and below it that of the workspace, which alone may set ceilings."""
+    tables = list(_tables(folder))
+    if not tables:
+        return {}
+    found: _Found = {}
+    workspace = next((path for path, table in tables if _is_workspace(path, table)), None)
+    for path, table in reversed(tables):
+        if path in {workspace, tables[0][0]}:
+            found |= _checked(table, path)
+            if "ceilings" in table and workspace not in {None, path}:
+                raise SettingsError(
+                    "ceilings are for the whole workspace",
+                    where=Location(str(path), _line(path, "ceilings")),
+                    hint=f"set them in {workspace}",
+                )
+    return found
+
+
+def _tables(folder: Path) -> Iterator[tuple[Path, Mapping[str, Any]]]:
+    """The files with settings, from the nearest up to that of the workspace."""
     for directory in (folder, *folder.parents):
         for name in FILE_NAMES:
-            table = _table(directory / name)
+            path = directory / name
+            table = _table(path) if is_believed(path, folder) else None
             if table is not None:
-                return _checked(table, directory / name)
-    return {}
+                yield path, table
+                if _is_workspace(path, table):
+                    return
+                break
+
+
+def _is_workspace(path: Path, table: Mapping[str, Any]) -> bool:
+    return path.name == SETTINGS_FILE or table.get(_WORKSPACE) is True
 
 
 def _checked(table: Mapping[str, Any], path: Path) -> _Found:
     found: _Found = {}
     for name, value in table.items():
+        if name == _WORKSPACE:
+            _converted(kinds.BOOLEAN.from_value, value, label=name, folder=path.parent, file=path)
+            continue
         if name not in KINDS:
             message = f"{name!r} is not a setting{did_you_mean(name, KINDS)}"
             where = Location(str(path), _line(path, name))

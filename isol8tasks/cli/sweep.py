@@ -10,7 +10,7 @@ import click
 from isol8tasks.cli import options
 from isol8tasks.cli.errors import OPERATION, PASSED, describe, say
 from isol8tasks.cli.run import run_options
-from isol8tasks.errors import SettingsError, TaskFileError
+from isol8tasks.errors import SettingsError
 from isol8tasks.model.units import parse_duration
 
 
@@ -46,9 +46,6 @@ def _seconds(text: str) -> float:
 
 def _root() -> Path | None:
     """The workspace that we are in, if any."""
-    from isol8tasks.taskfile.load import find  # noqa: PLC0415 -- not for help
+    from isol8tasks.taskfile.root import root_of  # noqa: PLC0415 -- not for help
 
-    try:
-        return find(Path.cwd()).parent
-    except TaskFileError:
-        return None
+    return root_of(Path.cwd())

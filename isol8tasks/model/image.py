@@ -84,12 +84,12 @@ class Image:
 
     @classmethod
     def rootfs(cls, path: str) -> Image:
-        """A root file system from a tar archive, relative to the task file."""
+        """A root file system from a tar archive, relative to the workspace root."""
         return cls(_relative_path(path), kind=ImageKind.ROOTFS)
 
     @classmethod
     def dockerfile(cls, path: str) -> Image:
-        """An image built from a Dockerfile, relative to the task file."""
+        """An image built from a Dockerfile, relative to the workspace root."""
         return cls(_relative_path(path), kind=ImageKind.DOCKERFILE)
 
     def pip(self, *packages: str, only_binary: bool = True) -> Image:
@@ -115,7 +115,7 @@ class Image:
         return self._with(LayerKind.ENV, tuple(f"{k}={v}" for k, v in env_pairs(variables)))
 
     def file(self, source: str, destination: str) -> Image:
-        """A file, relative to the task file, at an absolute path of the image."""
+        """A file, relative to the workspace root, at an absolute path of the image."""
         if not isinstance(destination, str) or not destination.startswith("/"):
             raise ValueError(f"Image.file(): {destination!r} is not absolute: write '/etc/name'")
         if ".." in destination.split("/"):

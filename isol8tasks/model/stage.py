@@ -54,9 +54,10 @@ class Secret:
 class Stage:
     """A command in a sandbox with declared inputs, outputs, network and limits.
 
-    `inputs` are globs below `folder` (None: every file that git would track there), `input_stages`
-    the names of stages whose outputs come along, `outputs` globs below the working directory.
-    `folder` is the task file's folder relative to the workspace root, "" for the root itself.
+    Names of stages are those of `isol8tasks.model.address`. `inputs` are globs below `folder`
+    (None: every file that git would track there), `input_stages` the stages whose outputs come
+    along, `outputs` globs below the working directory. `folder` is the task file's folder relative
+    to the workspace root, "" for the root itself.
     """
 
     name: str
@@ -105,10 +106,23 @@ class Task:
 
 @attrs.frozen(kw_only=True)
 class TaskFile:
-    """Everything one task file declared, in order. `path` is absolute, `root` its workspace."""
+    """Everything that task files declared, in order: one, or several of a workspace together.
+
+    `path` is absolute; of several it is that of the current one, in `folder`. `root` is the
+    workspace, absolute. `folders` are those whose task files were read; what others declare is not
+    known. `sources` are the files, relative to the root, that a task file was made from.
+    """
 
     path: str
     root: str
+    folder: str = ""
+    folders: frozenset[str] = frozenset({""})
+    sources: frozenset[str] = frozenset()
     description: str = ""
     stages: tuple[Stage, ...] = ()
     tasks: tuple[Task, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All names, those of tasks first."""
+        return (*(task.name for task in self.tasks), *(stage.name for stage in self.stages))

@@ -37,7 +37,7 @@ def _check_disk(stage: Stage) -> None:
 
 
 def _check_input_stages(stage: Stage, index: Index) -> None:
-    for name in stage.input_stages:
+    for name in filter(index.knows, stage.input_stages):
         if name in index.tasks:
             raise PlanError(
                 f"stage '{stage.name}' has the task '{name}' among its inputs",
@@ -71,7 +71,7 @@ def _sources(stage: Stage, index: Index) -> Iterator[tuple[str, str]]:
     for glob in stage.inputs or ():
         if not _GLOB.search(glob):
             yield "inputs=", posixpath.join(stage.folder, glob)
-    for name in stage.input_stages:
+    for name in filter(index.knows, stage.input_stages):
         giver = index.stages[name]
         for glob in giver.outputs:
             if not _GLOB.search(glob):

@@ -1,4 +1,4 @@
-"""The names of a task file and what they stand for."""
+"""The names of task files and what they stand for."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import attrs
 
 from isol8tasks.errors import PlanError
-from isol8tasks.plan.suggest import did_you_mean
+from isol8tasks.model.address import canonical, split
+from isol8tasks.plan.suggest import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -20,10 +21,14 @@ SEE_LIST = "run 'isol8tasks list' to see what is declared"
 
 @attrs.frozen
 class Index:
-    """Stages and tasks by name; every name that they mention is one of them."""
+    """Stages and tasks by name; every name that they mention is one of them.
+
+    But for those of task files that were not read, which only what nobody asked for may mention.
+    """
 
     stages: dict[str, Stage]
     tasks: dict[str, Task]
+    folders: frozenset[str]
 
     @classmethod
     def of(cls, taskfile: TaskFile) -> Index:
@@ -31,11 +36,17 @@ class Index:
         index = cls(
             {stage.name: stage for stage in taskfile.stages},
             {task.name: task for task in taskfile.tasks},
+            taskfile.folders,
         )
         for message, names, where in _mentions(taskfile):
             for name in names:
-                index.require(name, f"{message} '{name}', which is not declared", where)
+                if index.knows(name):
+                    index.require(name, f"{message} '{name}', which is not declared", where)
         return index
+
+    def knows(self, name: str) -> bool:
+        """Whether the task file that would declare this name was read."""
+        return split(name)[0] in self.folders
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -46,14 +57,17 @@ class Index:
         """Raise a PlanError, with the nearest name, unless something has this name."""
         if name in self.stages or name in self.tasks:
             return
-        guess = did_you_mean(name, self.names)
+        folder = split(name)[0]
+        near = [split(other)[1] for other in self.names if split(other)[0] == folder]
+        found = nearest(split(name)[1], near)
+        guess = f"; did you mean '{canonical(folder, found)}'?" if found else ""
         raise PlanError(f"{message}{guess}", where=where, hint=SEE_LIST)
 
     def prerequisites(self, name: str) -> tuple[str, ...]:
         """What a stage must wait for, or the members of a task, as declared."""
         if name in self.tasks:
             return self.tasks[name].members
-        return self.stages[name].prerequisites
+        return self.stages[name].prerequisites if name in self.stages else ()
 
     def declared_at(self, name: str) -> Location:
         """Where a stage or a task was declared."""

@@ -67,13 +67,21 @@ class Plan:
         """The stages of this plan that wait for this one."""
         return self._after[name]
 
+    @property
+    def left_out(self) -> frozenset[str]:
+        """The stages whose outputs are inputs here, and which are not in this plan."""
+        inputs = {name for stage in self.stages for name in stage.input_stages}
+        return frozenset(inputs - self._stages.keys())
+
     def weight(self, name: str) -> int:
         """How many stages the longest path has that starts here, this one included."""
         return self._weights[name]
 
 
-def build(taskfile: TaskFile, goals: Sequence[str], *, posargs: Sequence[str] = ()) -> Plan:
-    """The plan for some stages or tasks and all that they need.
+def build(
+    taskfile: TaskFile, goals: Sequence[str], *, posargs: Sequence[str] = (), only: bool = False
+) -> Plan:
+    """The plan for some stages or tasks and all that they need, or for `only` these.
 
     PlanError for whatever is wrong in the task file, also outside of what was asked for, and for
     `posargs` that no stage of the plan takes.
@@ -84,7 +92,7 @@ def build(taskfile: TaskFile, goals: Sequence[str], *, posargs: Sequence[str] = 
     order = _order(index)
     for stage in taskfile.stages:
         check_stage(stage, index)
-    wanted = _closure(index, goals)
+    wanted = set(index.expand(goals)) if only else _closure(index, goals)
     stages = tuple(_resolved(index.stages[name], index) for name in order if name in wanted)
     _check_posargs(stages, index, goals, posargs)
     return Plan(stages=stages, posargs=tuple(posargs), root=taskfile.root)
@@ -117,6 +125,12 @@ def _closure(index: Index, goals: Sequence[str]) -> set[str]:
             found.add(name)
             pending += index.prerequisites(name)
     return found
+
+
+def resolved(taskfile: TaskFile) -> tuple[Stage, ...]:
+    """All stages, what they require named stage by stage."""
+    index = Index.of(taskfile)
+    return tuple(_resolved(stage, index) for stage in taskfile.stages)
 
 
 def _resolved(stage: Stage, index: Index) -> Stage:

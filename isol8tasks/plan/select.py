@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from isol8tasks.errors import PlanError
+from isol8tasks.model.address import is_below, split
 from isol8tasks.plan.index import SEE_LIST, Index
 from isol8tasks.plan.keywords import parse_keywords
 from isol8tasks.plan.suggest import did_you_mean
@@ -22,18 +23,20 @@ def select(
     tags: Sequence[str] = (),
     keywords: str = "",
     skip: Sequence[str] = (),
+    below: str | None = None,
 ) -> tuple[str, ...]:
     """Names of the stages that are goals, in order of declaration.
 
-    Targets are stages or tasks; tags (any of them) and keywords narrow them down, or all stages
-    when no target is given. Without any of the three: the default task, else every stage.
-    PlanError for an unknown name, or when nothing is left.
+    Targets are stages or tasks; tags (any of them) and keywords narrow them down. Without targets:
+    every stage of the folder `below` and all in it, else of the current task file the default task,
+    or each stage when there is none or something narrows them down. PlanError for an unknown name,
+    or when nothing is left.
     """
     index = Index.of(taskfile)
     for name in (*targets, *skip):
         index.require(name, f"there is no stage or task '{name}'")
-    narrowed = bool(tags or keywords)
-    wanted = set(index.expand(targets or _base(index, narrowed=narrowed)))
+    base = _below(index, below) or _base(index, taskfile.folder, tags or keywords)
+    wanted = set(index.expand(targets or base))
     wanted -= set(index.expand(skip))
     wanted &= _tagged(index, tags) & _named(index, keywords)
     if not wanted:
@@ -41,9 +44,16 @@ def select(
     return tuple(name for name in index.stages if name in wanted)
 
 
-def _base(index: Index, *, narrowed: bool) -> tuple[str, ...]:
-    defaults = tuple(task.name for task in index.tasks.values() if task.default)
-    return defaults if defaults and not narrowed else tuple(index.stages)
+def _below(index: Index, top: str | None) -> tuple[str, ...]:
+    if top is None:
+        return ()
+    return tuple(name for name, stage in index.stages.items() if is_below(stage.folder, top))
+
+
+def _base(index: Index, folder: str, narrowed: Sequence[str]) -> tuple[str, ...]:
+    here = tuple(name for name, stage in index.stages.items() if stage.folder == folder)
+    defaults = (task.name for task in index.tasks.values() if task.default)
+    return here if narrowed else tuple(n for n in defaults if split(n)[0] == folder) or here
 
 
 def _tagged(index: Index, tags: Sequence[str]) -> set[str]:

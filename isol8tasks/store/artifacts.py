@@ -10,17 +10,21 @@ import errno
 import hashlib
 import itertools
 import os
+import posixpath
 import secrets
 import shutil
-import stat
-from contextlib import suppress
+import threading
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 from typing import IO
 
 from isol8tasks.backend.contract import TreeEntry
 from isol8tasks.backend.folders import ClaimedFolder, sweep_claims
-from isol8tasks.errors import StoreError
+from isol8tasks.errors import PlanError, StoreError
+from isol8tasks.model.address import split
 from isol8tasks.model.result import OutputFile
 from isol8tasks.model.stage import STATE_FOLDER
 
@@ -29,35 +33,26 @@ _TAKEN = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}
 
 
 class LocalArtifacts:
-    """Artifacts below a folder, one folder per stage, replaced by its next run.
+    """Artifacts beside each task file, one folder per stage, replaced by its next run.
 
-    `STAGE/outputs/PATH` are the outputs, `STAGE/stdout.log` and `STAGE/stderr.log` the logs.
+    `.isol8tasks/STAGE/outputs/PATH` are the outputs, `stdout.log` and `stderr.log` the logs.
+    `earlier` are the stages that do not run this time, whose outputs of an earlier run will do.
     """
 
-    def __init__(self, folder: Path, *, shown: str) -> None:
-        self._folder = folder
-        self._shown = shown
-        self._produced: dict[str, tuple[OutputFile, ...]] = {}
-        parent = folder / ".staging"
-        try:
-            _own_folder(folder)
+    def __init__(self, root: Path, *, earlier: Collection[str] = ()) -> None:
+        self._root = root
+        self._earlier = frozenset(earlier)
+        self._produced: dict[str, tuple[Path, tuple[OutputFile, ...]]] = {}
+        with _writing(root / STATE_FOLDER) as folder:
+            _own_state(folder)
+            parent = folder / ".staging"
             _own_folder(parent)
-            _ignore_in_git(folder)
-        except OSError as error:
-            raise StoreError(
-                f"cannot write to {folder}: {error.strerror}",
-                hint="logs and outputs are kept there: make the folder writable",
-            ) from error
         sweep_claims(parent)
         self._staging = ClaimedFolder(parent)
         self._numbers = itertools.count(1)
+        self._lock = threading.Lock()
         self._kept = self._staging.path / "kept"
         self._kept.mkdir()
-
-    @classmethod
-    def in_workspace(cls, root: Path) -> LocalArtifacts:
-        """Artifacts in our folder of a workspace, which keeps itself out of version control."""
-        return cls(root / STATE_FOLDER, shown=STATE_FOLDER)
 
     @staticmethod
     def sweep(root: Path) -> int:
@@ -68,28 +63,48 @@ class LocalArtifacts:
 
     def begin(self, stage: str) -> LocalStageFolder:
         """A fresh folder for one attempt of a stage."""
-        staging = self._staging.path / f"{stage}-{next(self._numbers)}"
+        number = str(next(self._numbers))
+        staging, final = self._staging.path / number, self._root / self.log_path(stage)
+        with _writing(final.parent) as folder:
+            _own_state(folder)
         staging.mkdir()
         (staging / "outputs").mkdir()
-        return LocalStageFolder(
-            staging, self._folder / stage, self._kept / stage, partial(self._record, stage)
-        )
+        return LocalStageFolder(staging, final, self._kept / number, partial(self._record, stage))
 
     def close(self) -> None:
         """Remove what was begun and not published."""
         self._staging.close()
 
     def tree(self, stage: str) -> tuple[TreeEntry, ...]:
-        """What a stage of this run produced, as inputs of another."""
-        outputs = self._kept / stage
-        return tuple(_entry(outputs, file) for file in self._produced.get(stage, ()))
+        """What a stage of this run produced, or of an earlier one, as inputs of another."""
+        with self._lock:
+            if stage in self._earlier and stage not in self._produced:
+                self._produced[stage] = self._taken_over(stage)
+        outputs, produced = self._produced.get(stage, (self._kept, ()))
+        return tuple(_entry(outputs, file) for file in produced)
+
+    def _taken_over(self, stage: str) -> tuple[Path, tuple[OutputFile, ...]]:
+        """A copy, as another run may replace it; PlanError when there is nothing."""
+        published = self._root / self.log_path(stage) / "outputs"
+        kept = self._kept / str(next(self._numbers))
+        try:
+            for folder in (published.parents[1], published.parent, published):
+                _check_own(folder)
+            shutil.copytree(published, kept, ignore=_no_files)
+        except FileNotFoundError as error:
+            raise PlanError(
+                f"there are no outputs of '{stage}' from an earlier run",
+                hint=f"run it first: isol8tasks run {stage}",
+            ) from error
+        return kept, tuple(_produced(kept))
 
     def log_path(self, stage: str) -> str:
         """Where a user finds the stage's logs, relative to the workspace root."""
-        return f"{self._shown}/{stage}"
+        folder, name = split(stage)
+        return posixpath.join(folder, STATE_FOLDER, name)
 
-    def _record(self, stage: str, produced: tuple[OutputFile, ...]) -> None:
-        self._produced[stage] = produced
+    def _record(self, stage: str, kept: Path, produced: tuple[OutputFile, ...]) -> None:
+        self._produced[stage] = kept, produced
 
 
 class LocalStageFolder:
@@ -114,10 +129,9 @@ class LocalStageFolder:
         """Publish log and outputs, replacing those of an earlier run; what was produced."""
         produced = tuple(_produced(self.outputs))
         if produced:
-            shutil.rmtree(self._kept, ignore_errors=True)  # of an earlier attempt
             shutil.copytree(self.outputs, self._kept, copy_function=os.link)
         _replace(self._staging, self._final)
-        self._record(produced)
+        self._record(self._kept, produced)
         return produced
 
     def discard(self) -> None:
@@ -125,11 +139,31 @@ class LocalStageFolder:
         shutil.rmtree(self._staging, ignore_errors=True)
 
 
+@contextmanager
+def _writing(folder: Path) -> Iterator[Path]:
+    try:
+        yield folder
+    except OSError as error:
+        raise StoreError(
+            f"cannot write to {folder}: {error.strerror}",
+            hint="logs and outputs are kept there: make the folder writable",
+        ) from error
+
+
+def _own_state(folder: Path) -> None:
+    _own_folder(folder)
+    _ignore_in_git(folder)
+
+
 def _own_folder(folder: Path) -> None:
     """Make a folder, or take one that is there and really is one, of ours."""
     folder.mkdir(exist_ok=True)
+    _check_own(folder)
+
+
+def _check_own(folder: Path) -> None:
     found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode):
+    if not S_ISDIR(found.st_mode):
         raise StoreError(
             f"{folder} is a link, and may lead anywhere",
             hint="remove it: logs and outputs are kept in a folder of that name",
@@ -149,6 +183,12 @@ def _ignore_in_git(folder: Path) -> None:
         return
     os.write(file, b"*\n")
     os.close(file)
+
+
+def _no_files(folder: str, names: list[str]) -> list[str]:
+    """What is neither a file nor a folder, and so not of ours."""
+    kinds = {name: os.lstat(os.path.join(folder, name)).st_mode for name in names}
+    return [name for name in names if not (S_ISREG(kinds[name]) or S_ISDIR(kinds[name]))]
 
 
 def _entry(outputs: Path, file: OutputFile) -> TreeEntry:

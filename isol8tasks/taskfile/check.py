@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, TypeVar
 
+from isol8tasks.model.address import ROOT, canonical
 from isol8tasks.model.image import Image
 from isol8tasks.model.network import Network
 from isol8tasks.model.stage import Exec, Secret, Shell, Stage, Task
+from isol8tasks.taskfile.address import DEEP, NAME, NAME_HINT, parse
+from isol8tasks.taskfile.collect import current
 from isol8tasks.taskfile.path import glob, path
 from isol8tasks.taskfile.wrong import Wrong, described, encoded, refuse
 
@@ -16,7 +19,6 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LONGEST_ARGUMENT = (128 << 10) - 1
 """What Linux takes as one argument of a program (MAX_ARG_STRLEN), less the zero at its end."""
@@ -29,12 +31,8 @@ _RUN_HINT = (
 
 def name(value: object) -> str:
     """The name of a stage or a task."""
-    if not isinstance(value, str) or not _NAME.fullmatch(value):
-        raise Wrong(
-            f"{described(value)} is not a name",
-            "a name has up to 100 of the characters A-Z a-z 0-9 . _ + - and starts with "
-            "a letter or a digit",
-        )
+    if not isinstance(value, str) or not NAME.fullmatch(value):
+        raise Wrong(f"{described(value)} is not a name", NAME_HINT)
     return value
 
 
@@ -100,7 +98,10 @@ def globs(value: object) -> tuple[str, ...]:
 
 
 def inputs(value: object) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Globs, and the names of stages, from a list that mixes globs with stages."""
+    """Globs, and the names of stages, from a list that mixes globs with stages.
+
+    A text is an address only when it begins as no glob can: a file's name may have a colon.
+    """
     stages: list[str] = []
 
     def one(item: object) -> str:
@@ -109,6 +110,9 @@ def inputs(value: object) -> tuple[tuple[str, ...], tuple[str, ...]]:
             return ""
         if not isinstance(item, str):
             refuse(item, "neither a glob nor a stage", "write 'src/**', or a stage")
+        if item.startswith((ROOT, ":")):
+            stages.append(reference(item))
+            return ""
         return glob(item)
 
     found = listed(value, one, "['src/**']")
@@ -126,7 +130,24 @@ def reference(value: object) -> str:
         return value.name
     if not isinstance(value, str):
         refuse(value, "not a stage, a task or a name", "write lint or 'lint', each on its own")
-    return name(value)
+    if ":" not in value and "/" not in value:
+        return canonical(current().folder, name(value))
+    folder = current().folder
+    address = parse(value, package=folder, folder=folder)
+    if address.deep:
+        raise Wrong(
+            f"{value!r} is a pattern, which only a task takes",
+            "name one stage or task: '//path:unit'",
+        )
+    return address.canonical
+
+
+def member(value: object) -> str:
+    """The same, or a pattern: a task may stand for what other task files will declare."""
+    if not isinstance(value, str) or DEEP not in value:
+        return reference(value)
+    folder = current().folder
+    return parse(value, package=folder, folder=folder).canonical
 
 
 def files(value: object) -> tuple[tuple[str, bytes], ...]:

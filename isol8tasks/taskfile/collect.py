@@ -24,8 +24,12 @@ _PACKAGE = "isol8tasks"
 
 @attrs.define
 class Collector:
-    """What one task file has declared so far, and the source files that were read for it."""
+    """What one task file has declared so far, and the source files that were read for it.
 
+    `folder` is the task file's, relative to the workspace root.
+    """
+
+    folder: str = ""
     stages: list[Stage] = attrs.Factory(list)
     tasks: list[Task] = attrs.Factory(list)
     sources: dict[str, SourceFile] = attrs.Factory(dict)

@@ -6,6 +6,7 @@ from inspect import cleandoc
 from typing import TYPE_CHECKING, Any, Required, TypedDict, TypeVar, Unpack
 
 from isol8tasks.errors import Location
+from isol8tasks.model.address import canonical
 from isol8tasks.model.image import Image, env_pairs
 from isol8tasks.model.limits import Limit, Limits
 from isol8tasks.model.network import Network
@@ -110,18 +111,22 @@ stage = StageWord()
 
 
 def task(name: str, *members: Stage | Task | str, default: bool = False, **unknown: Never) -> Task:
-    """Declare a named goal that stands for stages and other tasks."""
+    """Declare a named goal that stands for stages and other tasks.
+
+    A pattern such as `//...:checks` stands for all of that name in the workspace.
+    """
     where = here()
     with declaring("task() ", where):
         _check_unknown(unknown, ("default",))
     with declaring("task(): ", where):
         check.name(name)
     with declaring(f"task '{name}': ", where):
-        names = tuple(dict.fromkeys(check.reference(member) for member in members))
+        names = tuple(dict.fromkeys(check.member(member) for member in members))
         if not names:
             raise Wrong("no members", f"write task('{name}', lint, unit)")
         is_default = _take({"default": default}, "default", check.flag, False)
-    declared = Task(name=name, members=names, declared_at=where, default=is_default)
+    full = canonical(current().folder, name)
+    declared = Task(name=full, members=names, declared_at=where, default=is_default)
     current().add_task(declared)
     return declared
 
@@ -140,9 +145,11 @@ def first_paragraph(docstring: str | None) -> str:
 def _declare(
     name: str, command: Command, words: Mapping[str, Any], where: Location, summary: str = ""
 ) -> Stage:
+    folder = current().folder
     globs, stages = _take(words, "inputs", check.inputs, _EVERYTHING)
     declared = Stage(
-        name=name,
+        name=canonical(folder, name),
+        folder=folder,
         image=_given(words, "image", check.image),
         command=command,
         declared_at=where,

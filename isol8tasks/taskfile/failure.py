@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import builtins
+import os
 import re
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _MODEL = "isol8tasks.model"
+_OURSELVES = Path(__file__).parents[1]
 _CANNOT_IMPORT = re.compile(r"cannot import name '(.+?)' from '([\w.]+)'")
 
 
@@ -28,12 +31,12 @@ def syntax_error(error: SyntaxError, filename: str) -> TaskFileError:
     return TaskFileError(f"syntax error: {error.msg}{near}", where=where, hint="correct the line")
 
 
-def execution_error(error: BaseException, path: Path) -> TaskFileError:
+def execution_error(error: BaseException, path: Path, root: Path) -> TaskFileError:
     """The error of a task file that ended with an exception, at the deepest line of the user's."""
     if isinstance(error, SyntaxError) and error.filename and Path(error.filename).is_file():
         return syntax_error(error, str(path))
     frames = list(_frames(error))
-    where = _where(frames, path)
+    where = _where(frames, path, root)
     if isinstance(error, SystemExit):
         hint = "a task file only declares: let it run to its end"
         return TaskFileError(f"the task file ended itself: {_text(error)}", where=where, hint=hint)
@@ -42,7 +45,8 @@ def execution_error(error: BaseException, path: Path) -> TaskFileError:
     if isinstance(error, ValueError) and frames and _module(frames[-1][0]).startswith(_MODEL):
         message, hint = message_and_hint(error)
         return TaskFileError(message, where=where, hint=hint)
-    hint = f"run 'python {shown(str(path))}' to see the whole traceback"
+    shared = "" if path.parent == root else f"PYTHONPATH={shlex.quote(os.path.relpath(root))} "
+    hint = f"run '{shared}python {shown(str(path))}' to see the whole traceback"
     return TaskFileError(_text(error) + _suggestion(error, frames), where=where, hint=hint)
 
 
@@ -53,21 +57,24 @@ def _frames(error: BaseException) -> Iterator[tuple[FrameType, int]]:
         trace = trace.tb_next
 
 
-def _where(frames: Iterable[tuple[FrameType, int]], path: Path) -> Location:
-    """The deepest line in the task file or in a module beside it; the whole file if none is."""
+def _where(frames: Iterable[tuple[FrameType, int]], path: Path, root: Path) -> Location:
+    """The deepest line of the workspace's own code; the whole task file if there is none."""
     filename, line = str(path), 0
     for frame, number in frames:
-        if _is_users(frame.f_code.co_filename, path):
+        if frame.f_code.co_filename == str(path) or is_users(frame.f_code.co_filename, root):
             filename, line = frame.f_code.co_filename, number
     return Location(shown(filename), line)
 
 
-def _is_users(filename: str, path: Path) -> bool:
+def is_users(filename: str, root: Path) -> bool:
+    """Whether a module's file is the workspace's own, and not that of something installed in it."""
+    if not filename.startswith(f"{root}{os.sep}"):
+        return False
     file = Path(filename)
-    if file == path:
-        return True
-    installed = file.is_relative_to(sys.prefix) or "site-packages" in file.parts
-    return file.is_relative_to(path.parent) and not installed
+    prefix = Path(sys.prefix)
+    ours = prefix != root and prefix.is_relative_to(root)
+    installed = (ours and file.is_relative_to(prefix)) or "site-packages" in file.parts
+    return not installed and not file.is_relative_to(_OURSELVES)
 
 
 def _module(frame: FrameType) -> str:

@@ -94,10 +94,11 @@ class Program:
             assert self.may_start, f"'{words[0]}' needs the mark of an engine"
 
 
-def _environ() -> dict[str, str]:
+def _environ(state: Path) -> dict[str, str]:
+    """Nothing of ours but a run history of its own: the user's is not for tests."""
     quiet = {"PYTHONWARNINGS": "error", "PYTHONUTF8": "1", "TERM": "dumb"}
     ours = {n: v for n, v in os.environ.items() if not n.startswith(("ISOL8TASKS_", "NO_COLOR"))}
-    return {**ours, **quiet}
+    return {**ours, **quiet, "XDG_STATE_HOME": str(state)}
 
 
 @pytest.fixture
@@ -109,10 +110,10 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def isol8tasks(folder: Path, request: pytest.FixtureRequest) -> Iterator[Program]:
+def isol8tasks(folder: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Program]:
     """The program in that folder."""
     marks = {mark.name for mark in request.node.iter_markers()}
-    environ = _environ()
+    environ = _environ(tmp_path / "state")
     if marks & ENGINES:
         environ |= {name: os.environ[name] for name in (IMAGES,) if name in os.environ}
     with closing(Program(folder, bool(marks & {"bubblewrap", *ENGINES}), environ)) as program:

@@ -32,7 +32,10 @@ SETTINGS = [
     ("require_enforced", "false", "default"),
     ("bake_timeout", "2m00s", "{folder}/isol8tasks.toml"),
     ("cache", "(not set)", "default"),
+    ("state", "(not set)", "default"),
     ("images", "a=x:1, node:20=y", "{folder}/isol8tasks.toml"),
+    ("limits", "memory=1g, pids=9", "{folder}/isol8tasks.toml"),
+    ("ceilings", "(none)", "default"),
 ]
 
 
@@ -85,6 +88,7 @@ def test_an_unknown_option(isol8tasks: Program) -> None:
 def test_show_settings(isol8tasks: Program, folder: Path) -> None:
     (folder / "isol8tasks.toml").write_text(
         'fail_fast = true\njobs = 2\nbake_timeout = "2m"\n[images]\n"node:20" = "y"\na = "x:1"\n'
+        '[limits]\nmemory = "1g"\npids = 9\n'
     )
     words = ("-j3", "--report=r.json", "--allow-unenforced=memory", "--allow-unenforced=pids")
     ran = isol8tasks("run", "--show-settings", *words, env={"ISOL8TASKS_BACKEND": "bubblewrap"})

@@ -64,6 +64,7 @@ def test_list_as_json(isol8tasks: Program, project: Callable[[str], Path], folde
     assert (ran.code, ran.stderr) == (0, "")
     assert found["stages"][1] == {
         "name": "lint",
+        "folder": "",
         "description": "",
         "image": "python + pip(pytest==8.4.2)",
         "requires": ["syntax"],

@@ -331,5 +331,6 @@ def workspace(bench: Bench, tmp_path: Path) -> Workspace:
     folder.mkdir()
     kept = "ISOL8TASKS_IMAGES"
     ours = {n: v for n, v in os.environ.items() if n == kept or not n.startswith("ISOL8TASKS_")}
-    quiet = {"PYTHONUTF8": "1", "TERM": "dumb", "ISOL8TASKS_CACHE": str(bench.cache)}
-    return Workspace(folder, bench.backend.name, {**ours, **quiet})
+    quiet = {"PYTHONUTF8": "1", "TERM": "dumb"}
+    own = {"ISOL8TASKS_CACHE": str(bench.cache), "XDG_STATE_HOME": str(tmp_path / "state")}
+    return Workspace(folder, bench.backend.name, {**ours, **quiet, **own})

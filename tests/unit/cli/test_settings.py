@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +50,10 @@ def test_defaults(tmp_path: Path) -> None:
         "require_enforced": "false",
         "bake_timeout": "10m00s",
         "cache": "(not set)",
+        "state": "(not set)",
         "images": "(none)",
+        "limits": "(none)",
+        "ceilings": "(none)",
     }
     assert {source for _, _, source in settings.table()} == {"default"}
 
@@ -70,6 +74,7 @@ def test_a_flag_can_take_back_what_a_file_says(tmp_path: Path) -> None:
     assert not given(tmp_path, flags={"fail_fast": False}).fail_fast
 
 
+LIMITS = (("memory", "1g"), ("pids", 3), ("timeout", 5))
 PAIRS = (("node", "x/n:1"), ("python:3.12", "y:5000/p@sha256:a"))
 FROM_FILE = [
     ("jobs", "4", 4),
@@ -81,6 +86,9 @@ FROM_FILE = [
     ("color", '"never"', "never"),
     ("images", "{}", ()),
     ("images", "{ node = 'x/n:1', 'python:3.12' = 'y:5000/p@sha256:a' }", PAIRS),
+    ("limits", "{ timeout = 5, memory = '1g', pids = 3 }", LIMITS),
+    ("ceilings", "{ cpus = 0.5 }", (("cpus", 0.5),)),
+    ("ceilings", "{}", ()),
 ]
 FROM_TEXT = [
     ("jobs", "4", 4),
@@ -94,6 +102,8 @@ FROM_TEXT = [
     ("images", "python:3.12 = y:5000/p@sha256:a, node=x/n:1,", PAIRS),
     ("images", "a=b=c", (("a", "b=c"),)),
     ("images", ",", ()),
+    ("limits", "timeout=5, memory = 1g ,pids=3", LIMITS),
+    ("ceilings", "cpus=0.5", (("cpus", 0.5),)),
 ]
 
 
@@ -134,6 +144,14 @@ WRONG_TEXT = [
     ("images", "=x", "'' is not the name of an image"),
     ("images", "a=", "'', for 'a', is not the reference of an image"),
     ("images", "a=x y", "'x y', for 'a', is not the reference of an image"),
+    ("limits", "memory", "'memory' is not a map of limits"),
+    ("limits", "memory=1g,memory=2g", "'memory=1g,memory=2g' is not a map of limits"),
+    ("limits", "mem=1g", "'mem' is not a limit"),
+    ("limits", "memory=lots", "memory: 'lots' is not a size"),
+    ("ceilings", "pids=1.5", "pids: 1.5 is not a whole number"),
+    ("ceilings", "timeout=nan", "timeout: nan is not a duration above zero"),
+    ("ceilings", "cpus=inf", "cpus: inf is not a number of cpus above zero"),
+    ("ceilings", "timeout=0", "timeout: 0 is not a duration above zero"),
 ]
 WRONG_TOML = [
     ("jobs = true", "jobs: True is not a whole number above zero"),
@@ -154,6 +172,11 @@ WRONG_TOML = [
     ("images = { a = '' }", "images: '', for 'a', is not the reference of an image"),
     ('images = { a = "x\\u0007" }', "images: 'x\\x07', for 'a', is not the reference"),
     ("images.a.b = 'x'", "images: {'b': 'x'}, for 'a', is not the reference of an image"),
+    ("limits = 'memory=1g'", "limits: 'memory=1g' is not a map of limits"),
+    ("limits = { mem = '1g' }", "limits: 'mem' is not a limit"),
+    ("ceilings = { pids = '3' }", "ceilings: pids: '3' is not a whole number"),
+    ("ceilings.memory.max = 1", "ceilings: memory: {'max': 1} is not a size"),
+    ("workspace = 1", "workspace: 1 is not a truth value"),
 ]
 
 
@@ -326,3 +349,55 @@ def test_a_path_is_relative_to_where_it_was_written(
     assert settings.file == tmp_path / "ci" / "isol8file.py"
     assert settings.cache == Path("/home/someone/cache")
     assert settings.report == inner / "r.json"
+
+
+def test_a_nearer_file_lies_over_that_of_the_workspace(tmp_path: Path) -> None:
+    inner = tmp_path / "a/b/c"
+    inner.mkdir(parents=True)
+    top, near = tmp_path / "isol8tasks.toml", tmp_path / "a/b/pyproject.toml"
+    top.write_text("jobs = 1\nquiet = true\n[ceilings]\npids = 9\n[limits]\npids = 5\n")
+    (tmp_path / "a/pyproject.toml").write_text(WIDE + "verbose = true\n")
+    near.write_text(WIDE + "jobs = 2\nlimits.cpus = 2\n")
+    settings = given(inner)
+    assert (settings.jobs, settings.quiet, settings.verbose) == (2, True, False)
+    assert (settings.limits, settings.ceilings) == ((("cpus", 2),), (("pids", 9),))
+    sources = dict(settings.sources)
+    assert (sources["jobs"], sources["quiet"]) == (str(near), str(top))
+
+
+def test_ceilings_below_a_workspace(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    top = tmp_path / "pyproject.toml"
+    top.write_text(WIDE + "workspace = true\n")
+    near = tmp_path / "a/pyproject.toml"
+    near.write_text(WIDE + "ceilings = { pids = 9 }\n")
+    with pytest.raises(SettingsError) as caught:
+        given(tmp_path / "a")
+    assert caught.value.message == "ceilings are for the whole workspace"
+    assert caught.value.where == (str(near), 2)
+    assert caught.value.hint == f"set them in {top}"
+    top.unlink()
+    assert given(tmp_path / "a").ceilings == (("pids", 9),)
+
+
+def test_a_workspace_within_has_its_own_settings(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "isol8tasks.toml").write_text("quiet = true\n")
+    assert not given(tmp_path / "a", toml="jobs = 2\n").quiet
+
+
+@pytest.mark.root
+def test_a_stranger_s_settings_in_a_folder_for_everybody_are_not_read(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "isol8tasks.toml").write_text("jobs = 2\n")
+    tmp_path.chmod(0o1777)
+    assert given(tmp_path / "a").jobs == 2
+    os.chown(tmp_path / "isol8tasks.toml", 64999, 64999)
+    assert given(tmp_path / "a").jobs is None
+    assert given(tmp_path).jobs == 2
+
+
+def test_a_workspace_is_no_setting(tmp_path: Path) -> None:
+    settings = given(tmp_path, toml="workspace = true\njobs = 2\n")
+    assert settings.jobs == 2
+    assert "workspace" not in KINDS

@@ -256,3 +256,19 @@ def test_the_error_has_data(stage: MakeStage, taskfile: MakeFile) -> None:
     with pytest.raises(PlanError) as caught:
         build(taskfile(stage("a", requires=("b",))), ())
     assert caught.value.where == Location("isol8file.py", 1)
+
+
+def test_only_these(stage: MakeStage, task: MakeTask, taskfile: MakeFile) -> None:
+    declared = taskfile(
+        stage("made", outputs=("o",)),
+        stage("before"),
+        stage("a", requires=("before",), input_stages=("made",)),
+        stage("b", requires=("a",)),
+        task("both", "b", "a"),
+    )
+    plan = build(declared, ["both"], only=True)
+    assert [each.name for each in plan.stages] == ["a", "b"]
+    assert plan.prerequisites("b") == ("a",)
+    assert plan.prerequisites("a") == ()
+    assert plan.left_out == {"made"}
+    assert build(declared, ["both"]).left_out == frozenset()

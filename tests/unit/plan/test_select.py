@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,6 +58,58 @@ def declared(stage: MakeStage, task: MakeTask, taskfile: MakeFile) -> Any:
 )
 def test_selection(declared: Any, asked: Any, names: Any) -> None:
     assert select(declared, **asked) == tuple(names.split())
+
+
+@pytest.fixture
+def workspace(stage: MakeStage, task: MakeTask, taskfile: MakeFile) -> Any:
+    """A root, seen from the package `p`, with `p/q` below it."""
+    found = taskfile(
+        stage("unit"),
+        stage("//p:unit", folder="p", tags=("slow",)),
+        stage("//p:lint", folder="p"),
+        stage("//p/q:unit", folder="p/q", requires=("//elsewhere:x",)),
+        stage("//pp:unit", folder="pp"),
+        task("checks", "unit", "//p:checks", default=True),
+        task("//p:checks", "//p:lint", default=True),
+        task("//pp:all", "//elsewhere:all", "//pp:unit"),
+    )
+    folders = frozenset({"", "p", "p/q", "pp"})
+    return attrs.evolve(found, folder="p", folders=folders)
+
+
+@pytest.mark.parametrize(
+    ("asked", "names"),
+    [
+        ({}, "//p:lint"),
+        ({"keywords": "unit"}, "//p:unit"),
+        ({"tags": ["slow"]}, "//p:unit"),
+        ({"below": ""}, "unit //p:unit //p:lint //p/q:unit //pp:unit"),
+        ({"below": "p"}, "//p:unit //p:lint //p/q:unit"),
+        ({"below": "p", "keywords": "unit"}, "//p:unit //p/q:unit"),
+        ({"below": "p", "skip": ["//p:checks"]}, "//p:unit //p/q:unit"),
+        ({"targets": ["checks"]}, "unit //p:lint"),
+        ({"targets": ["//pp:all"]}, "//pp:unit"),
+        ({"targets": ["unit", "//p:unit"], "keywords": "not slow"}, "unit"),
+    ],
+)
+def test_selection_in_a_workspace(workspace: Any, asked: Any, names: str) -> None:
+    assert select(workspace, **asked) == tuple(names.split())
+
+
+@pytest.mark.parametrize(
+    ("name", "guess"),
+    [
+        ("//p:unt", "; did you mean '//p:unit'?"),
+        ("//p:zzz", ""),
+        ("//p/q:lint", ""),
+        ("lint", ""),
+        ("unti", "; did you mean 'unit'?"),
+    ],
+)
+def test_a_guess_is_from_the_same_task_file(workspace: Any, name: str, guess: str) -> None:
+    with pytest.raises(PlanError) as caught:
+        select(workspace, targets=[name])
+    assert caught.value.message == f"there is no stage or task '{name}'{guess}"
 
 
 def test_without_a_default_everything(stage: MakeStage, task: MakeTask, taskfile: MakeFile) -> None:
