@@ -172,7 +172,7 @@ def packaging(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure: see benchmarks/README.md."""
     session.install("-e", ".", "nox", "doit")
-    for script in session.posargs or ("fake", "sandboxes", "startup", "hello"):
+    for script in session.posargs or ("fake", "sandboxes", "startup", "hello", "workspace"):
         session.run("python", f"benchmarks/{script}.py")
 
 

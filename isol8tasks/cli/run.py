@@ -109,7 +109,7 @@ def run_command(
     for remark in choice.remarks:
         say(one_line(remark))
     if not choice.goals:
-        return _nothing(settings)
+        return _nothing(settings, choice.remarks)
     plan = plan_for(choice, wanted, settings, options.posargs(ctx))
     if missing := left_out(plan):
         warn(f"--only leaves out what these stages require: {shortened(missing)}")
@@ -117,7 +117,7 @@ def run_command(
         check_left_out(plan, history(workspace.root, settings))
     if dry_run:
         return _dry_run(plan, settings)
-    report = _run(plan, settings)
+    report = _run(plan, settings, choice.remarks)
     _remember(report, plan, workspace.root, settings)
     if ctx.obj is not None:
         ctx.obj(report)
@@ -151,17 +151,20 @@ def show_settings(settings: Settings) -> int:
     return 0
 
 
-def _nothing(settings: Settings) -> int:
+def _nothing(settings: Settings, remarks: tuple[str, ...]) -> int:
     """No stage is left to run, and that is as good as if all had passed."""
     from isol8tasks.model.result import RunReport  # noqa: PLC0415 -- see run_options
 
     _check_report(settings)
-    _write_report(RunReport(run_id="", backend="", stages=(), seconds=0.0), settings)
+    _write_report(
+        RunReport(run_id="", backend="", stages=(), seconds=0.0, notices=remarks), settings
+    )
     say("nothing to run")
     return 0
 
 
-def _run(plan: Plan, settings: Settings) -> RunReport:
+def _run(plan: Plan, settings: Settings, remarks: tuple[str, ...]) -> RunReport:
+    """The remarks on what was chosen are in the report, too: a service compares them."""
     from isol8tasks import app  # noqa: PLC0415 -- see run_options
     from isol8tasks.cli.console import Watched, open_display  # noqa: PLC0415
     from isol8tasks.cli.signals import Signals  # noqa: PLC0415
@@ -173,6 +176,7 @@ def _run(plan: Plan, settings: Settings) -> RunReport:
     sinks = tuple(Watched(sink, cancel) for sink in shown)
     with closing(display), Signals(cancel, display):
         report = app.run(plan, run_options(settings), sinks=sinks, cancel=cancel)
+    report = attrs.evolve(report, notices=(*remarks, *report.notices))
     _write_report(report, settings)
     for sink in sinks:
         sink.check()

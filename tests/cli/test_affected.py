@@ -264,6 +264,8 @@ def test_it_runs_what_it_lists(isol8tasks: Program, repository: Repository) -> N
     report = repository.folder.parent / "report.json"
     ran = isol8tasks("run", "--affected", "--backend", "bubblewrap", "--report", str(report))
     assert ran.code == 0, ran
-    stages = {stage["name"]: stage["verdict"] for stage in json.loads(report.read_text())["stages"]}
+    found = json.loads(report.read_text())
+    stages = {stage["name"]: stage["verdict"] for stage in found["stages"]}
     assert stages == dict.fromkeys(OF_OTHER, "passed")
+    assert found["notices"][0].endswith("2 of 8 stages affected")
     assert set(affected(isol8tasks)) == OF_OTHER, "what a run leaves is no change"
