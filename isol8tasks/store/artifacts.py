@@ -35,7 +35,8 @@ _TAKEN = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}
 class LocalArtifacts:
     """Artifacts beside each task file, one folder per stage, replaced by its next run.
 
-    `.isol8tasks/STAGE/outputs/PATH` are the outputs, `stdout.log` and `stderr.log` the logs.
+    `.isol8tasks/STAGE/outputs/PATH` are the outputs, `stdout.log` and `stderr.log` the logs; that
+    path is relative to the task file's folder, like `.isol8tasks`.
     `earlier` are the stages that do not run this time, whose outputs of an earlier run will do.
     """
 
@@ -69,7 +70,13 @@ class LocalArtifacts:
             _own_state(folder)
         staging.mkdir()
         (staging / "outputs").mkdir()
-        return LocalStageFolder(staging, final, self._kept / number, partial(self._record, stage))
+        return LocalStageFolder(
+            staging,
+            final,
+            self._kept / number,
+            folder=split(stage)[0],
+            record=partial(self._record, stage),
+        )
 
     def close(self) -> None:
         """Remove what was begun and not published."""
@@ -90,7 +97,7 @@ class LocalArtifacts:
         try:
             for folder in (published.parents[1], published.parent, published):
                 _check_own(folder)
-            shutil.copytree(published, kept, ignore=_no_files)
+            shutil.copytree(published, kept / split(stage)[0], ignore=_no_files)
         except FileNotFoundError as error:
             raise PlanError(
                 f"there are no outputs of '{stage}' from an earlier run",
@@ -110,10 +117,13 @@ class LocalArtifacts:
 class LocalStageFolder:
     """One attempt's log and outputs."""
 
-    def __init__(self, staging: Path, final: Path, kept: Path, record: partial[None]) -> None:
+    def __init__(
+        self, staging: Path, final: Path, kept: Path, *, folder: str, record: partial[None]
+    ) -> None:
         self._staging = staging
         self._final = final
         self._kept = kept
+        self._folder = folder
         self._record = record
 
     @property
@@ -130,9 +140,19 @@ class LocalStageFolder:
         produced = tuple(_produced(self.outputs))
         if produced:
             shutil.copytree(self.outputs, self._kept, copy_function=os.link)
+        if self._folder:
+            self._lift()
         _replace(self._staging, self._final)
         self._record(self._kept, produced)
         return produced
+
+    def _lift(self) -> None:
+        """Beside a task file its outputs are relative to it, and not to the root."""
+        inner, lifted = self.outputs / self._folder, self._staging / "lifted"
+        if inner.is_dir():
+            inner.rename(lifted)
+            shutil.rmtree(self.outputs)
+            lifted.rename(self.outputs)
 
     def discard(self) -> None:
         """Forget what this attempt wrote; harmless after `seal`."""

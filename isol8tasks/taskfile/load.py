@@ -200,10 +200,13 @@ def _install_hook() -> None:
     sys.addaudithook(_on_event)
 
 
+_WRITING = os.O_WRONLY | os.O_RDWR
+
+
 def _on_event(event: str, arguments: tuple[object, ...]) -> None:
     if event == "open" and _readers:
-        path, mode, _ = arguments
-        if isinstance(path, str) and not (isinstance(mode, str) and mode[0] in "wax"):
+        path, _, flags = arguments
+        if isinstance(path, str) and isinstance(flags, int) and not flags & _WRITING:
             read, root = _readers[-1]
             file = os.path.abspath(path)
             if is_users(file, root) and not file.endswith(".pyc"):

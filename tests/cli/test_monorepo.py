@@ -106,10 +106,10 @@ def test_everything_passes(isol8tasks: Program, monorepo: Path, cache: Path, eng
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, (out, err)
     assert out.decode().splitlines()[-1].startswith("19 passed in ")
-    page = outputs(monorepo, "apps/web", "page") / "apps/web/page.html"
+    page = outputs(monorepo, "apps/web", "page") / "page.html"
     assert '<th colspan="2">Total</th><th>€40.50</th>' in page.read_text()
-    (wheel,) = outputs(monorepo, "libs/core", "wheel").glob("libs/core/dist/*.whl")
-    (packed,) = outputs(monorepo, "libs/client", "package").glob("libs/client/*.tgz")
+    (wheel,) = outputs(monorepo, "libs/core", "wheel").glob("dist/*.whl")
+    (packed,) = outputs(monorepo, "libs/client", "package").glob("*.tgz")
     sums = (outputs(monorepo, "", "release") / "SHA256SUMS").read_text()
     made = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (wheel, packed, page)]
     assert [line.split()[0] for line in sums.splitlines()] == made

@@ -88,7 +88,7 @@ class TestOnly:
         )
         assert "  │ v1\n" in ran.out
         assert verdicts(folder) == {"//apps/x:test": "passed"}
-        kept = folder / "libs/core/.isol8tasks/wheel/outputs/libs/core/dist/w"
+        kept = folder / "libs/core/.isol8tasks/wheel/outputs/dist/w"
         assert kept.read_text() == "v1\n"
 
     def test_there_are_none(self, isol8tasks: Program, folder: Path) -> None:
@@ -134,10 +134,10 @@ class TestOnly:
     ) -> None:
         (tmp_path / "host/dist").mkdir(parents=True)
         (tmp_path / "host/dist/w").write_text("never to be seen")
-        core = folder / "libs/core/.isol8tasks/wheel/outputs/libs/core"
+        core = folder / "libs/core/.isol8tasks/wheel/outputs"
         if kind == "a folder":
-            core.parent.mkdir(parents=True)
-            core.symlink_to(tmp_path / "host")
+            core.mkdir(parents=True)
+            (core / "dist").symlink_to(tmp_path / "host/dist")
         else:
             (core / "dist").mkdir(parents=True)
             if kind == "a pipe":

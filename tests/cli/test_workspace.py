@@ -592,9 +592,9 @@ class TestRun:
         assert (ran.code, ran.stderr) == (0, ""), ran
         assert "  │ /sandbox/apps/x/src\n  │ mw\n" in ran.out
         state = folder / "apps/x/.isol8tasks/test"
-        assert (state / "outputs/apps/x/src/names").read_text() == "dist\n"
+        assert (state / "outputs/src/names").read_text() == "dist\n"
         assert (state / "stdout.log").read_text() == "/sandbox/apps/x/src\nmw\n"
-        wheel = folder / "libs/core/.isol8tasks/wheel/outputs/libs/core/dist/w"
+        wheel = folder / "libs/core/.isol8tasks/wheel/outputs/dist/w"
         assert wheel.read_text() == "w\n"
         assert (folder / "libs/core/.isol8tasks/.gitignore").read_text() == "*\n"
         assert os.listdir(folder / ".isol8tasks/.staging") == []

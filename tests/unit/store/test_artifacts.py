@@ -173,7 +173,7 @@ def test_a_package_keeps_its_own(tmp_path: Path, artifacts: LocalArtifacts) -> N
     publish(tmp_path, "//libs/core:wheel", path="libs/core/dist/w")
     assert artifacts.log_path("//libs/core:wheel") == "libs/core/.isol8tasks/wheel"
     state = tmp_path / "libs/core/.isol8tasks"
-    assert (state / "wheel/outputs/libs/core/dist/w").read_text() == "x"
+    assert (state / "wheel/outputs/dist/w").read_text() == "x"
     assert (state / ".gitignore").read_text() == "*\n"
     assert sorted(path.name for path in state.iterdir()) == [".gitignore", "wheel"]
 

@@ -35,6 +35,7 @@ def test_doctor_lists_it_with_what_it_does_not_hold(tmp_path: Path) -> None:
 
 
 def test_it_runs_a_task_file(tmp_path: Path) -> None:
+    (tmp_path / "isol8tasks.toml").touch()  # wherever that folder is
     (tmp_path / "isol8file.py").write_text(TASK_FILE)
     (tmp_path / "in").write_text("content")
     isol8tasks(tmp_path, "run", "--backend", "unshare")
