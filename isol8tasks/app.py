@@ -150,8 +150,10 @@ def run(
     inputs = WorkspaceInputs(root)
     for stage in plan.stages:
         inputs.declared(stage)
-    artifacts = LocalArtifacts(root, earlier=plan.left_out)
-    with closing(artifacts), _chosen(plan, options) as chosen:
+    with (
+        _chosen(plan, options) as chosen,
+        closing(LocalArtifacts(root, earlier=plan.left_out)) as artifacts,
+    ):
         for name in sorted(plan.left_out):
             artifacts.tree(name)  # taken over before anything runs, or PlanError
         run = _Run(plan, options, chosen, inputs, artifacts, sinks, cancel)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
 
-from isol8tasks.errors import Isol8Error, PlanError, StoreError
+from isol8tasks.errors import PlanError, StoreError
 from isol8tasks.model.result import Verdict
 from isol8tasks.plan.select import select
+from isol8tasks.taskfile.root import PROJECT_FILE, SETTINGS_FILE, project_table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Collection, Mapping, Sequence
 
     from isol8tasks.cli.settings import Settings
     from isol8tasks.git import Changes
@@ -73,15 +74,24 @@ def choose(workspace: Workspace, wanted: Wanted, settings: Settings) -> Choice:
         skip=request.skip,
         below=below,
     )
-    choice = Choice(taskfile=request.taskfile, goals=goals)
+    choice = Choice(taskfile=request.taskfile, goals=goals, remarks=elsewhere(workspace))
     if changes is not None:
         sources = {file.folder: file.sources for file in request.files}
-        choice = _affected(choice, workspace.root, sources, changes.get())
+        files = {Path(source) for _, source in settings.sources}
+        everything = _for_all(workspace.root, changes.get(), files)
+        choice = _affected(choice, sources, changes.get(), everything)
     if wanted.last_failed:
         choice = _last_failed(choice, history(workspace.root, settings))
     if wanted.shard is not None:
         choice = _shard(choice, _durations(workspace.root, settings), wanted.shard)
     return choice
+
+
+def elsewhere(workspace: Workspace) -> tuple[str, ...]:
+    """What is left out of a search, in words."""
+    names = sorted(workspace.elsewhere)
+    count = f"{len(names)} task file{' is' if len(names) == 1 else 's are'} of another workspace"
+    return (f"{count}: {shortened(names)}",) if names else ()
 
 
 def plan_for(choice: Choice, wanted: Wanted, settings: Settings, posargs: Sequence[str]) -> Plan:
@@ -105,10 +115,10 @@ def check_left_out(plan: Plan, past: RunHistory) -> None:
     """PlanError when a stage would get the outputs of one that did not pass."""
     known = past.read()
     for name in sorted(plan.left_out):
-        if name in known and known[name].verdict is not Verdict.PASSED:
+        if name not in known or known[name].verdict is not Verdict.PASSED:
+            what = "did not pass when it last ran" if name in known else "has not run here yet"
             raise PlanError(
-                f"'{name}', whose outputs are needed, did not pass when it last ran",
-                hint="run without --only",
+                f"'{name}', whose outputs are needed, {what}", hint="run without --only"
             )
 
 
@@ -134,7 +144,7 @@ class _Changes:
 
     def __init__(self, root: Path, since: str | None) -> None:
         self._root, self._since = root, since
-        self._found: Changes | Isol8Error | None = None
+        self._found: Changes | Exception | None = None
         self._thread = threading.Thread(target=self._ask, daemon=True)
         self._thread.start()
 
@@ -143,25 +153,24 @@ class _Changes:
 
         try:
             self._found = git.changes(self._root, self._since)
-        except Isol8Error as error:
+        except Exception as error:  # noqa: BLE001 -- `get` raises it
             self._found = error
 
     def get(self) -> Changes:
         """The changes, or the error."""
         self._thread.join()
-        if isinstance(self._found, Isol8Error):
+        if isinstance(self._found, Exception):
             raise self._found
         assert self._found is not None  # noqa: S101 -- the thread set it
         return self._found
 
 
 def _affected(
-    choice: Choice, root: Path, sources: Mapping[str, frozenset[str]], changes: Changes
+    choice: Choice, sources: Mapping[str, frozenset[str]], changes: Changes, everything: str
 ) -> Choice:
     from isol8tasks.plan.affected import affected  # noqa: PLC0415
     from isol8tasks.plan.plan import resolved  # noqa: PLC0415
 
-    everything = _for_all(root, changes)
     stages = resolved(choice.taskfile)
     because = affected(stages, sources=sources, paths=changes.paths, everything=everything)
     goals = tuple(name for name in choice.goals if name in because)
@@ -173,20 +182,19 @@ def _affected(
     return attrs.evolve(choice, goals=goals, because=because, remarks=(*choice.remarks, remark))
 
 
-def _for_all(root: Path, changes: Changes) -> str:
-    """Why every stage is affected, or an empty text."""
-    from isol8tasks import git  # noqa: PLC0415 -- see _affected
-    from isol8tasks.taskfile.root import PROJECT_FILE, SETTINGS_FILE, project_table  # noqa: PLC0415
+def _for_all(root: Path, changes: Changes, files: Collection[Path]) -> str:
+    """Why every stage is affected, or an empty text; `files` are where settings came from."""
+    from isol8tasks import git  # noqa: PLC0415 -- only who asks for changes needs it
 
-    for name in (SETTINGS_FILE, LOCK_FILE):
-        if name in changes.paths:
+    used = {os.path.relpath(file, root) for file in files if file.is_relative_to(root)}
+    for name in sorted({*used, SETTINGS_FILE, LOCK_FILE, PROJECT_FILE} & changes.paths):
+        if not name.endswith(PROJECT_FILE):
             return f"{name} changed, which is for all"
-    if PROJECT_FILE not in changes.paths:
-        return ""
-    path = root / PROJECT_FILE
-    now = project_table(path.read_bytes() if path.is_file() else b"")
-    before = project_table(git.content_at(root, changes.base, PROJECT_FILE) or b"")
-    return f"[tool.isol8tasks] of {PROJECT_FILE} changed, which is for all" if now != before else ""
+        path = root / name
+        now = project_table(path.read_bytes() if path.is_file() else b"")
+        if now != project_table(git.content_at(root, changes.base, name) or b""):
+            return f"[tool.isol8tasks] of {name} changed, which is for all"
+    return ""
 
 
 def _last_failed(choice: Choice, past: RunHistory) -> Choice:

@@ -8,7 +8,7 @@ import attrs
 import click
 
 from isol8tasks.cli import options
-from isol8tasks.cli.choose import choose
+from isol8tasks.cli.choose import choose, elsewhere
 from isol8tasks.cli.errors import say
 from isol8tasks.model.address import ROOT, local, split
 from isol8tasks.report.text import one_line
@@ -50,6 +50,8 @@ def list_command(as_json: bool, **words: Any) -> None:
         if not files and not errors:
             workspace.request(())  # which says what is missing
         found, because = workspace.together(files), None
+        for remark in elsewhere(workspace):
+            say(one_line(remark))
     if as_json:
         import json  # noqa: PLC0415 -- the text does without
 
@@ -87,7 +89,8 @@ def graph_command(targets: tuple[str, ...], form: str, **flags: Any) -> None:
 
 def _narrowed(chosen: Choice) -> TaskFile:
     """Only the stages that were chosen."""
-    stages = tuple(stage for stage in chosen.taskfile.stages if stage.name in set(chosen.goals))
+    goals = frozenset(chosen.goals)
+    stages = tuple(stage for stage in chosen.taskfile.stages if stage.name in goals)
     return attrs.evolve(chosen.taskfile, stages=stages, tasks=())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -22,10 +23,9 @@ from isol8tasks.cli.choose import (
 from isol8tasks.cli.errors import report_code, say, warn
 from isol8tasks.errors import StoreError
 from isol8tasks.report.text import one_line
+from isol8tasks.taskfile.root import FILE_NAME
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from isol8tasks.app import DryRun, DryStage, RunOptions
     from isol8tasks.cli.settings import Settings
     from isol8tasks.errors import Location
@@ -118,7 +118,6 @@ def run_command(
     if dry_run:
         return _dry_run(plan, settings)
     report = _run(plan, settings, choice.remarks)
-    _remember(report, plan, workspace.root, settings)
     if ctx.obj is not None:
         ctx.obj(report)
     return report_code(report)
@@ -176,6 +175,7 @@ def _run(plan: Plan, settings: Settings, remarks: tuple[str, ...]) -> RunReport:
     sinks = tuple(Watched(sink, cancel) for sink in shown)
     with closing(display), Signals(cancel, display):
         report = app.run(plan, run_options(settings), sinks=sinks, cancel=cancel)
+    _remember(report, plan, settings)
     report = attrs.evolve(report, notices=(*remarks, *report.notices))
     _write_report(report, settings)
     for sink in sinks:
@@ -183,12 +183,14 @@ def _run(plan: Plan, settings: Settings, remarks: tuple[str, ...]) -> RunReport:
     return report
 
 
-def _remember(report: RunReport, plan: Plan, root: Path, settings: Settings) -> None:
-    """What ran with arguments of its own was another command, and says nothing of the next run."""
+def _remember(report: RunReport, plan: Plan, settings: Settings) -> None:
+    """A pass with arguments of its own says nothing of the next run, nor does another task file."""
+    if settings.file is not None and settings.file.name != FILE_NAME:
+        return
     other = {stage.name for stage in plan.stages if stage.posargs and plan.posargs}
-    kept = tuple(result for result in report.stages if result.name not in other)
+    kept = tuple(result for result in report.stages if not (result.ok and result.name in other))
     try:
-        history(root, settings).record(attrs.evolve(report, stages=kept))
+        history(Path(plan.root), settings).record(attrs.evolve(report, stages=kept))
     except StoreError as error:
         warn(f"{error.message}: --last-failed and --shard will not know of this run")
 

@@ -12,7 +12,7 @@ import attrs
 from isol8tasks.cli import kinds
 from isol8tasks.errors import Location, SettingsError, UsageError
 from isol8tasks.plan.suggest import did_you_mean, nearest
-from isol8tasks.taskfile.root import SETTINGS_FILE, is_believed
+from isol8tasks.taskfile.root import SETTINGS_FILE, is_believed, root_of
 from isol8tasks.taskfile.wrong import message_and_hint
 
 if TYPE_CHECKING:
@@ -135,11 +135,12 @@ def _from_variables(variables: Mapping[str, str], folder: Path) -> _Found:
 
 def _from_file(folder: Path) -> _Found:
     """The nearest table, and below it that of the workspace, which alone may set ceilings."""
-    tables = list(_tables(folder))
+    top = root_of(folder)
+    tables = list(_tables(folder, top))
     if not tables:
         return {}
     found: _Found = {}
-    workspace = next((path for path, table in tables if _is_workspace(path, table)), None)
+    workspace = next((path for path, _ in tables if path.parent == top), None)
     for path, table in reversed(tables):
         if path in {workspace, tables[0][0]}:
             found |= _checked(table, path)
@@ -152,7 +153,7 @@ def _from_file(folder: Path) -> _Found:
     return found
 
 
-def _tables(folder: Path) -> Iterator[tuple[Path, Mapping[str, Any]]]:
+def _tables(folder: Path, top: Path | None) -> Iterator[tuple[Path, Mapping[str, Any]]]:
     """The files with settings, from the nearest up to that of the workspace."""
     for directory in (folder, *folder.parents):
         for name in FILE_NAMES:
@@ -160,13 +161,9 @@ def _tables(folder: Path) -> Iterator[tuple[Path, Mapping[str, Any]]]:
             table = _table(path) if is_believed(path, folder) else None
             if table is not None:
                 yield path, table
-                if _is_workspace(path, table):
-                    return
                 break
-
-
-def _is_workspace(path: Path, table: Mapping[str, Any]) -> bool:
-    return path.name == SETTINGS_FILE or table.get(_WORKSPACE) is True
+        if directory == top:
+            return
 
 
 def _checked(table: Mapping[str, Any], path: Path) -> _Found:

@@ -184,7 +184,7 @@ def _packages(layer: str, packages: tuple[str, ...]) -> tuple[str, ...]:
 
 def _relative_path(path: object) -> str:
     if not isinstance(path, str) or not path or path.startswith("/") or ".." in path.split("/"):
-        raise ValueError(f"{path!r} is outside the task file's folder: write 'folder/name'")
+        raise ValueError(f"{path!r} is outside the workspace root: write 'folder/name'")
     return path
 
 

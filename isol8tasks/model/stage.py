@@ -15,7 +15,7 @@ SANDBOX_ROOT = "/sandbox"
 """Where the workspace root is in every sandbox."""
 
 STATE_FOLDER = ".isol8tasks"
-"""Our folder at the workspace root: logs and artifacts; in a sandbox, python programs."""
+"""Our folder beside a task file: logs and artifacts; in a sandbox, python programs."""
 
 
 @attrs.frozen

@@ -82,8 +82,9 @@ class _Change:
     def _by_source(self, stage: Stage) -> str:
         read: frozenset[str] = self._sources.get(stage.folder, frozenset())
         changed = self._names & read
+        changed |= {whole for whole in self._whole if any(p.startswith(whole) for p in read)}
         if not changed:
-            return ""
+            return self._listed(read)
         own = posixpath.join(stage.folder, _TASK_FILE)
         if own not in read:  # another one was named
             own = posixpath.join(stage.folder, posixpath.basename(stage.declared_at.path))
@@ -92,6 +93,15 @@ class _Change:
         path = min(changed)
         verb = "imports" if path.endswith(".py") else "reads"
         return f"{path}, which its task file {verb}, changed"
+
+    def _listed(self, read: frozenset[str]) -> str:
+        """A path in a folder whose names the task file asked for."""
+        folders = {path.rstrip("/") for path in read if path.endswith("/")}
+        found = (
+            (p for p in self._paths if (posixpath.dirname(p) or ".") in folders) if folders else ()
+        )
+        path = next(iter(found), "")
+        return f"{path} changed, whose folder its task file lists" if path else ""
 
     def _by_input(self, stage: Stage) -> str:
         globs = (None,) if stage.inputs is None else stage.inputs

@@ -63,6 +63,11 @@ class Index:
         guess = f"; did you mean '{canonical(folder, found)}'?" if found else ""
         raise PlanError(f"{message}{guess}", where=where, hint=SEE_LIST)
 
+    def require_read(self, name: str) -> None:
+        """Raise a PlanError for a name of a task file that was not read: nothing is left out."""
+        if name not in self.stages and name not in self.tasks:
+            raise PlanError(f"the task file of '{name}' was not read", hint=SEE_LIST)
+
     def prerequisites(self, name: str) -> tuple[str, ...]:
         """What a stage must wait for, or the members of a task, as declared."""
         if name in self.tasks:
@@ -80,6 +85,7 @@ class Index:
         while pending:
             name = pending.pop()
             if name not in found:
+                self.require_read(name)
                 found[name] = None
                 pending += self.tasks[name].members[::-1] if name in self.tasks else ()
         return tuple(name for name in found if name in self.stages)

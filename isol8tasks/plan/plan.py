@@ -122,6 +122,7 @@ def _closure(index: Index, goals: Sequence[str]) -> set[str]:
     while pending:
         name = pending.pop()
         if name not in found:
+            index.require_read(name)
             found.add(name)
             pending += index.prerequisites(name)
     return found

@@ -35,13 +35,29 @@ def select(
     index = Index.of(taskfile)
     for name in (*targets, *skip):
         index.require(name, f"there is no stage or task '{name}'")
-    base = _below(index, below) or _base(index, taskfile.folder, tags or keywords)
+    narrowed = bool(tags or keywords) or below is not None
+    base = _below(index, below) or _base(index, taskfile.folder, narrowed=narrowed)
     wanted = set(index.expand(targets or base))
-    wanted -= set(index.expand(skip))
+    wanted -= _with_dependants(index, index.expand(skip))
     wanted &= _tagged(index, tags) & _named(index, keywords)
     if not wanted:
         raise _nothing(index, tags, keywords, skip)
     return tuple(name for name in index.stages if name in wanted)
+
+
+def _with_dependants(index: Index, names: Sequence[str]) -> set[str]:
+    """Stages and all that need them, also by way of a task."""
+    after: dict[str, list[str]] = {}
+    for name in index.names:
+        for before in index.prerequisites(name):
+            after.setdefault(before, []).append(name)
+    found, pending = set(), list(names)
+    while pending:
+        name = pending.pop()
+        if name not in found:
+            found.add(name)
+            pending += after.get(name, ())
+    return found
 
 
 def _below(index: Index, top: str | None) -> tuple[str, ...]:
@@ -50,7 +66,7 @@ def _below(index: Index, top: str | None) -> tuple[str, ...]:
     return tuple(name for name, stage in index.stages.items() if is_below(stage.folder, top))
 
 
-def _base(index: Index, folder: str, narrowed: Sequence[str]) -> tuple[str, ...]:
+def _base(index: Index, folder: str, *, narrowed: bool) -> tuple[str, ...]:
     here = tuple(name for name, stage in index.stages.items() if stage.folder == folder)
     defaults = (task.name for task in index.tasks.values() if task.default)
     return here if narrowed else tuple(n for n in defaults if split(n)[0] == folder) or here

@@ -28,6 +28,7 @@ from isol8tasks.model.address import split
 from isol8tasks.model.result import OutputFile
 from isol8tasks.model.stage import STATE_FOLDER
 
+_IGNORED = b"*\n"
 _TAKEN = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}
 """What rename says when something is at the new name."""
 
@@ -64,7 +65,8 @@ class LocalArtifacts:
 
     def begin(self, stage: str) -> LocalStageFolder:
         """A fresh folder for one attempt of a stage."""
-        number = str(next(self._numbers))
+        folder_name, name = split(stage)
+        number = f"{name}-{next(self._numbers)}"
         staging, final = self._staging.path / number, self._root / self.log_path(stage)
         with _writing(final.parent) as folder:
             _own_state(folder)
@@ -74,7 +76,7 @@ class LocalArtifacts:
             staging,
             final,
             self._kept / number,
-            folder=split(stage)[0],
+            folder=folder_name,
             record=partial(self._record, stage),
         )
 
@@ -185,7 +187,9 @@ def _check_own(folder: Path) -> None:
     found = folder.lstat()
     if not S_ISDIR(found.st_mode):
         raise StoreError(
-            f"{folder} is a link, and may lead anywhere",
+            f"{folder} is a link, and may lead anywhere"
+            if folder.is_symlink()
+            else f"{folder} is no folder",
             hint="remove it: logs and outputs are kept in a folder of that name",
         )
     if found.st_uid != os.geteuid() and os.geteuid() != 0:
@@ -196,13 +200,16 @@ def _check_own(folder: Path) -> None:
 
 
 def _ignore_in_git(folder: Path) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        file = os.open(folder / ".gitignore", flags, 0o644)
-    except FileExistsError:
+    """Whatever a file of that name said: what stages made must not look like the workspace's."""
+    path = folder / ".gitignore"
+    if not path.is_symlink() and path.is_file() and path.read_bytes() == _IGNORED:
         return
-    os.write(file, b"*\n")
+    draft = folder / f".gitignore-{secrets.token_hex(6)}"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    file = os.open(draft, flags, 0o644)
+    os.write(file, _IGNORED)
     os.close(file)
+    draft.replace(path)
 
 
 def _no_files(folder: str, names: list[str]) -> list[str]:
@@ -235,6 +242,11 @@ def _replace(staging: Path, final: Path) -> None:
         try:
             staging.rename(final)
         except OSError as error:
+            if error.errno == errno.EXDEV:  # a package that is a mount of its own
+                target = final.parent / f".new-{secrets.token_hex(6)}"
+                staging = Path(shutil.copytree(staging, target, symlinks=True))
+                shutil.rmtree(final, ignore_errors=True)
+                continue
             if error.errno not in _TAKEN:
                 raise
             _move_away(final, staging.parent)

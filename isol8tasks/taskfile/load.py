@@ -82,7 +82,7 @@ def load(path: Path, *, root: Path | None = None) -> TaskFile:
         root=str(root),
         folder=collector.folder,
         folders=frozenset({collector.folder}),
-        sources=frozenset(os.path.relpath(source, root) for source in (str(path), *sources)),
+        sources=_relative({str(path), *sources}, root),
         description=first_paragraph(module.__doc__),
         stages=tuple(collector.stages),
         tasks=tuple(collector.tasks),
@@ -140,7 +140,7 @@ def _as_main_module(module: ModuleType, folder: Path, root: Path) -> Iterator[se
     """
     before, search = dict(sys.modules), list(sys.path)
     place = os.getcwd()
-    own = {name: sys.modules.pop(name) for name in _own_modules(root)}
+    own = {name: sys.modules.pop(name) for name in _own_modules(root, folder)}
     sys.modules[module.__name__] = module
     places = [str(folder)] if folder == root else [str(folder), str(root)]
     sys.path[:0] = places
@@ -159,12 +159,24 @@ _foreign: dict[Path, set[str]] = {}
 """Names of modules that are not the workspace's, by its root: there are hundreds."""
 
 
-def _own_modules(root: Path) -> list[str]:
-    """The names of the workspace's modules that are imported, such as a noxfile's."""
+_AT_START = frozenset(sys.modules)
+
+
+def _own_modules(root: Path, folder: Path) -> list[str]:
+    """The names of the workspace's modules that are imported, such as a noxfile's.
+
+    And of those that others imported, where the folder has another module of that name.
+    """
     foreign = _foreign.setdefault(root, {"__main__"})
     found = [name for name in sys.modules.keys() - foreign if _is_own(name, root)]
     foreign.update(sys.modules.keys() - set(found))
-    return found
+    others = foreign - _AT_START - set(sys.builtin_module_names)
+    tops = {name.partition(".")[0] for name in others & sys.modules.keys()} - {"isol8tasks"}
+    hidden = {top for top in tops if os.path.lexists(folder / f"{top}.py")}
+    return [
+        *found,
+        *(name for name in others & sys.modules.keys() if name.partition(".")[0] in hidden),
+    ]
 
 
 def _is_own(name: str, root: Path) -> bool:
@@ -200,14 +212,40 @@ def _install_hook() -> None:
     sys.addaudithook(_on_event)
 
 
-_WRITING = os.O_WRONLY | os.O_RDWR
+_LISTING = frozenset({"os.listdir", "os.scandir"})
+_IMPORTING = "<frozen importlib._bootstrap_external>"
 
 
 def _on_event(event: str, arguments: tuple[object, ...]) -> None:
-    if event == "open" and _readers:
-        path, _, flags = arguments
-        if isinstance(path, str) and isinstance(flags, int) and not flags & _WRITING:
-            read, root = _readers[-1]
-            file = os.path.abspath(path)
-            if is_users(file, root) and not file.endswith(".pyc"):
-                read.add(file)
+    if not _readers or not (event == "open" or event in _LISTING):
+        return
+    path = arguments[0] if arguments[0] is not None else "."
+    if not isinstance(path, str | bytes) or not _is_read(event, arguments):
+        return
+    read, root = _readers[-1]
+    file = os.path.abspath(os.fsdecode(path))
+    if event in _LISTING:
+        if file == str(root) or is_users(file, root):
+            read.add(f"{file}{os.sep}")
+    elif is_users(file, root) and not file.endswith(".pyc"):
+        read.add(file)
+
+
+def _is_read(event: str, arguments: tuple[object, ...]) -> bool:
+    """Not written, and not by the import system, whose modules are seen in another way."""
+    if event in _LISTING:
+        return sys._getframe(2).f_code.co_filename != _IMPORTING  # noqa: SLF001 -- who asked
+    flags = arguments[2]
+    return isinstance(flags, int) and not flags & (os.O_WRONLY | os.O_TRUNC)
+
+
+def _relative(files: AbstractSet[str], root: Path) -> frozenset[str]:
+    """Relative to the root, a folder with a slash behind; a link and what it leads to."""
+    top, found = os.path.realpath(root), set()
+    for file in files:
+        slash = os.sep if file.endswith(os.sep) else ""
+        found.add(os.path.relpath(file, root) + slash)
+        real = os.path.realpath(file)
+        if real.startswith(f"{top}{os.sep}"):
+            found.add(os.path.relpath(real, top) + slash)
+    return frozenset(found)

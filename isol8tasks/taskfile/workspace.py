@@ -11,7 +11,7 @@ import attrs
 from isol8tasks import git
 from isol8tasks.errors import Location, PlanError, TaskFileError, UsageError
 from isol8tasks.model.address import is_below, local, split
-from isol8tasks.model.stage import Task, TaskFile
+from isol8tasks.model.stage import STATE_FOLDER, Task, TaskFile
 from isol8tasks.plan.suggest import did_you_mean
 from isol8tasks.taskfile.address import DEEP, Address, is_pattern, parse
 from isol8tasks.taskfile.collect import shown
@@ -19,7 +19,8 @@ from isol8tasks.taskfile.load import INIT, load, nearest, no_task_file
 from isol8tasks.taskfile.root import FILE_NAME, root_of, says_so
 from isol8tasks.taskfile.wrong import Wrong
 
-_NOT_SEARCHED = frozenset({"node_modules", "__pycache__", "site-packages"})
+_NOT_SEARCHED = frozenset({"node_modules", "__pycache__", "site-packages", STATE_FOLDER})
+"""Also where git looks: in the last are files that stages made."""
 
 
 class Problems(UsageError):
@@ -51,7 +52,7 @@ class Workspace:
 
     `folder` is where the user is, `package` the folder of the task file that is meant there, both
     relative to the root; `package` is None where no task file is. `file` is the path of that one
-    when it is not `isol8file.py`.
+    when it is not `isol8file.py`. `elsewhere` are folders that were found, of other workspaces.
     """
 
     def __init__(
@@ -61,10 +62,13 @@ class Workspace:
         self.folder = folder
         self.package = package
         self._file = file
+        self.elsewhere: set[str] = set()
         self._loaded: dict[str, TaskFile | UsageError] = {}
         self._needs: dict[str, _Needs] = {}
         self._members: dict[str, tuple[str, ...]] = {}
         self._ours = {"": True}
+        self._found: dict[str, tuple[str, ...]] = {}
+        self._matched: dict[Address, list[str]] = {}
 
     @classmethod
     def around(cls, start: Path, file: Path | None = None) -> Workspace:
@@ -76,7 +80,7 @@ class Workspace:
             path = None  # what is above the root is another workspace's
         if path is None and root is None:
             raise no_task_file(start)
-        root = root or start
+        root = root or (path.parent if path else start)
         folder = _relative(start, root)
         package = _relative(path.parent, root) if path else None
         return cls(
@@ -89,13 +93,20 @@ class Workspace:
         What is in another workspace, below this one, is not of ours.
         """
         start = self.folder if below is None else below
-        found = git.task_files(self.root / start, FILE_NAME)
-        names = _walked(self.root / start) if found is None else found
-        paths = {os.path.join(start, name).rstrip("/") if name else start for name in names}
-        folders = {path for path in paths if self._is_ours(path)}
+        if start not in self._found:
+            self._found[start] = self._find(start)
+        folders = set(self._found[start])
         if self.package is not None and (below is None or is_below(self.package, start)):
             folders.add(self.package)
         return tuple(sorted(folders))
+
+    def _find(self, start: str) -> tuple[str, ...]:
+        names = git.task_files(self.root / start, FILE_NAME) or _walked(self.root / start)
+        paths = [os.path.join(start, name).rstrip("/") if name else start for name in names]
+        searched = [path for path in paths if not _NOT_SEARCHED.intersection(path.split("/"))]
+        ours = tuple(path for path in searched if self._is_ours(path))
+        self.elsewhere.update(set(searched) - set(ours))
+        return ours
 
     def _is_ours(self, folder: str) -> bool:
         if folder not in self._ours:
@@ -126,11 +137,33 @@ class Workspace:
         named = self._file is not None and folder == self.package
         path = self._file if named and self._file else self.root / folder / FILE_NAME
         try:
+            if not named:
+                self._check(path, folder)
             found = load(path, root=self.root)
         except UsageError as error:
             return error
         self._needs.update((needs.name, needs) for needs in _needs(found))
         return found
+
+    def _check(self, path: Path, folder: str) -> None:
+        """No file of a stranger's is run, and none is found by two names."""
+        where = Location(shown(str(path)), 0)
+        if folder and os.path.realpath(path.parent) != f"{os.path.realpath(self.root)}/{folder}":
+            raise TaskFileError(
+                "this folder is reached by a link",
+                where=where,
+                hint="name it by its own path from the workspace's root",
+            )
+        try:
+            owner, trusted = path.lstat().st_uid, {0, os.geteuid(), self.root.stat().st_uid}
+        except OSError:
+            return  # which `load` says better
+        if owner not in trusted:
+            raise TaskFileError(
+                "the task file belongs to another user, so it is not run",
+                where=where,
+                hint="look at it, and name it with --file, or make it yours",
+            )
 
     def together(self, files: Sequence[TaskFile]) -> TaskFile:
         """Several task files as one."""
@@ -159,10 +192,11 @@ class Workspace:
             for words in (targets, skip)
         )
         files = [] if below is None else self._good(self.everything(below))
-        names = [*wanted, *left, *(name for file in files for name in file.names)]
+        names = [*wanted, *(name for file in files for name in file.names)]
         if not names:
             files = [self.current()]
-            names = _by_default(files[0])
+            names = _by_default(files[0]) if below is None else list(files[0].names)
+        names += left
         folders = {*(file.folder for file in files), *self._closure(names)}
         files = [self.load(folder) for folder in sorted(folders)]
         return Request(tuple(files), self.together(files), wanted, left)
@@ -200,6 +234,11 @@ class Workspace:
         return [address.canonical]
 
     def _matching(self, target: str, address: Address, where: Location | None = None) -> list[str]:
+        if address not in self._matched:
+            self._matched[address] = self._all_matching(target, address, where)
+        return self._matched[address]
+
+    def _all_matching(self, target: str, address: Address, where: Location | None) -> list[str]:
         files = self._good(self.everything(address.folder))
         if not files:
             raise PlanError(f"'{target}' matches no task file", where=where, hint=_see_all())

@@ -162,6 +162,30 @@ CHANGES: dict[str, tuple[Change, set[str]]] = {
 }
 
 
+def test_what_a_link_leads_to(isol8tasks: Program, repository: Repository) -> None:
+    shared = repository.folder / "libs/shared.py"
+    repository.move("libs/other/isol8file.py", "libs/shared.py")
+    (repository.folder / "libs/other/isol8file.py").symlink_to("../shared.py")
+    repository.commit()
+    repository.git("branch", "-f", "main")
+    shared.write_text(shared.read_text() + "# more\n")
+    assert set(affected(isol8tasks)) == OF_OTHER
+
+
+def test_a_folder_that_a_task_file_lists(isol8tasks: Program, repository: Repository) -> None:
+    listing = "import os\nfrom isol8tasks import Image, stage\nnames = sorted(os.listdir('data'))\n"
+    listing += (
+        "stage('data', image=Image.bash(), run='true', inputs=[f'data/{n}' for n in names])\n"
+    )
+    repository.write("isol8file.py", listing)
+    repository.write("data/one", "")
+    repository.write("data/two", "")
+    repository.commit()
+    repository.git("branch", "-f", "main")
+    repository.git("rm", "-q", "data/two")
+    assert set(affected(isol8tasks)) == {"data"}
+
+
 @pytest.fixture
 def repository(folder: Path) -> Repository:
     return Repository(folder)

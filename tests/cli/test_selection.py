@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,10 +96,18 @@ class TestOnly:
         ran = isol8tasks("run", "--only", "//apps/x:test")
         assert (ran.code, ran.stdout) == (2, "")
         assert ran.err == ONLY.format("//apps/x:lint, //libs/core:wheel") + (
+            "error: '//libs/core:wheel', whose outputs are needed, has not run here yet\n"
+            "  hint: run without --only\n"
+        )
+        assert not (folder / "apps/x/.isol8tasks").exists()
+        assert isol8tasks("run", "//libs/core:wheel").code == 0
+        shutil.rmtree(folder / "libs/core/.isol8tasks")
+        ran = isol8tasks("run", "--only", "//apps/x:test")
+        assert (ran.code, ran.stdout) == (2, "")
+        assert ran.err == ONLY.format("//apps/x:lint, //libs/core:wheel") + (
             "error: there are no outputs of '//libs/core:wheel' from an earlier run\n"
             "  hint: run it first: isol8tasks run //libs/core:wheel\n"
         )
-        assert not (folder / "apps/x/.isol8tasks").exists()
 
     def test_outputs_of_a_run_that_failed_are_not_taken(
         self, isol8tasks: Program, write: Write
@@ -121,7 +130,8 @@ class TestOnly:
         for below in ("wheel/outputs", "outputs"):
             (tmp_path / "host" / below).mkdir(parents=True, exist_ok=True)
         path = folder / "libs/core" / link
-        path.parent.mkdir(parents=True, exist_ok=True)
+        assert isol8tasks("run", "//libs/core:wheel").code == 0
+        shutil.rmtree(path)
         path.symlink_to(tmp_path / "host")
         ran = isol8tasks("run", "--only", "//apps/x:test")
         assert ran.code in {2, 3}
@@ -135,6 +145,8 @@ class TestOnly:
         (tmp_path / "host/dist").mkdir(parents=True)
         (tmp_path / "host/dist/w").write_text("never to be seen")
         core = folder / "libs/core/.isol8tasks/wheel/outputs"
+        assert isol8tasks("run", "//libs/core:wheel").code == 0
+        shutil.rmtree(core)
         if kind == "a folder":
             core.mkdir(parents=True)
             (core / "dist").symlink_to(tmp_path / "host/dist")

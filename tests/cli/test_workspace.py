@@ -678,7 +678,9 @@ def test_a_workspace_in_a_workspace(
 ) -> None:
     write(root=declared("a"), p=declared("b"), **{"p/q": declared("c"), "p/q/r": declared("d")})
     (folder / "p/q/isol8tasks.toml").write_text("")
-    assert stages(isol8tasks("list", "--json")) == ["a", "//p:b"]
+    ran = isol8tasks("list", "--json")
+    assert [stage["name"] for stage in json.loads(ran.stdout)["stages"]] == ["a", "//p:b"]
+    assert ran.stderr == "2 task files are of another workspace: p/q, p/q/r\n"
     assert stages(at("p/q")("list", "--json")) == ["c", "//r:d"]
 
 

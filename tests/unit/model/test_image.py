@@ -87,7 +87,7 @@ def test_no_reference(reference: Any) -> None:
 @pytest.mark.parametrize("path", ["", "/x", "../x", "a/../b", 3])
 def test_no_path(path: Any) -> None:
     for make in (Image.rootfs, Image.dockerfile, lambda p: Image.bash().file(p, "/x")):
-        with pytest.raises(ValueError, match="is outside the task file's folder"):
+        with pytest.raises(ValueError, match="is outside the workspace root"):
             make(path)
 
 

@@ -294,7 +294,7 @@ def test_the_group_around_keeps_the_peak_of_one_that_is_gone() -> None:
     for hierarchy in BOTH:
         Path(f"/sys/fs/cgroup/{hierarchy}/{outer}/{ID}").mkdir(parents=True)
     lists = " ".join(f"/sys/fs/cgroup/{each}/{outer}/{ID}/cgroup.procs" for each in BOTH)
-    program = "python3 -c 'x = bytearray(1 << 25); import sys; print(); sys.stdin.read()'"
+    program = "python3 -c 'x = bytearray(1 << 25); import sys; print(flush=True); sys.stdin.read()'"
     text = f"for each in {lists}; do echo $$ >$each; done; exec {program}"
     with subprocess.Popen(["sh", "-c", text], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as run:
         assert run.stdout is not None

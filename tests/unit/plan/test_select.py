@@ -77,6 +77,11 @@ def workspace(stage: MakeStage, task: MakeTask, taskfile: MakeFile) -> Any:
     return attrs.evolve(found, folder="p", folders=folders)
 
 
+def test_nothing_of_a_task_file_that_was_not_read_is_left_out_silently(workspace: Any) -> None:
+    with pytest.raises(PlanError, match="the task file of '//elsewhere:all' was not read"):
+        select(workspace, targets=["//pp:all"])
+
+
 @pytest.mark.parametrize(
     ("asked", "names"),
     [
@@ -88,7 +93,6 @@ def workspace(stage: MakeStage, task: MakeTask, taskfile: MakeFile) -> Any:
         ({"below": "p", "keywords": "unit"}, "//p:unit //p/q:unit"),
         ({"below": "p", "skip": ["//p:checks"]}, "//p:unit //p/q:unit"),
         ({"targets": ["checks"]}, "unit //p:lint"),
-        ({"targets": ["//pp:all"]}, "//pp:unit"),
         ({"targets": ["unit", "//p:unit"], "keywords": "not slow"}, "unit"),
     ],
 )

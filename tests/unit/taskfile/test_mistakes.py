@@ -309,7 +309,7 @@ CALLS = [
     ),
     ("py.run('')", "Image.run() needs a shell command", "write Image.run('make')"),
     ("py.env(A=1)", "env: A: 1 is not a string", "write {'A': 'value'}"),
-    ("py.file('../x', '/y')", "'../x' is outside the task file's folder", "write 'folder/name'"),
+    ("py.file('../x', '/y')", "'../x' is outside the workspace root", "write 'folder/name'"),
     ("py.file('x', 'y')", "Image.file(): 'y' is not absolute", "write '/etc/name'"),
     ("py.file('x', '/../y')", "Image.file(): '/../y' has a '..' in it", "write '/etc/name'"),
     ("Network.allow()", "Network.allow() needs a host", "write Network.allow('example.org')"),

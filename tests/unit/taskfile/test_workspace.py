@@ -439,6 +439,7 @@ def test_sources(tree: Tree) -> None:
         "shared/deep.py",
         "names.txt",
         "p/data.json",
+        "p/",  # was listed, and not only by imports
     }
     for _ in range(2):  # the second time from .pyc files
         assert tree.at().load("p").sources == want
