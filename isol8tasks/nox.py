@@ -303,7 +303,8 @@ def _check_posargs(ctx: click.Context) -> None:
     if others:
         raise UsageError(
             f"'{others[0]}' is no option of 'isol8tasks run'",
-            hint=f"what stages are to get follows a second --: nox -s {local(target)} -- -- {others[0]}",
+            hint="what stages are to get follows a second --: "
+            f"nox -s {local(target)} -- -- {others[0]}",
         )
 
 

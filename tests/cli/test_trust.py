@@ -143,8 +143,10 @@ def test_a_folder_that_is_a_link_has_one_name(
         ran = isol8tasks("list", f"//{name}:b")
         assert (ran.code, ran.stderr) == (
             2,
-            f"error: this folder is reached by a link\n  --> {name}/isol8file.py\n"
-            "  hint: name it by its own path from the workspace's root\n",
+            (
+                f"error: this folder is reached by a link\n  --> {name}/isol8file.py\n"
+                "  hint: name it by its own path from the workspace's root\n"
+            ),
         )
     assert isol8tasks("list", "--json").code == 0
 
