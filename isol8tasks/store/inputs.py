@@ -60,6 +60,8 @@ class WorkspaceInputs:
     def _glob(self, stage: Stage, glob: str) -> Iterator[TreeEntry]:
         matches = compile_glob(glob)
         start = literal_folder(glob)
+        if _NEVER.intersection(start.split("/")):
+            return
         if self._is_real_folder(stage.folder, start):
             for path in self._walk(stage, start, lambda _: False):
                 if matches(path):

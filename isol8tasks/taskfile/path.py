@@ -51,10 +51,8 @@ def _below(value: object, what: str) -> str:
         )
     if not parts:
         refuse(value, f"not {what}", "write '**' for everything below the task file's folder")
-    if STATE_FOLDER in parts:
+    if parts[0] == STATE_FOLDER:
         refuse(value, f"in {STATE_FOLDER}, the folder of isol8tasks itself", "choose another path")
-    if ".git" in parts:
-        refuse(value, "in .git, which is never an input", "choose another path")
     encoded(value)
     return posixpath.join(*parts)
 

@@ -165,3 +165,19 @@ def test_ignore_files_above_the_task_file_count_too(tmp_path: Path) -> None:
 
 def test_default_inputs_of_an_empty_folder_are_none(tmp_path: Path) -> None:
     assert find(tmp_path, default=True) == {}
+
+
+@pytest.mark.parametrize("glob", [".git/**", ".git/config", "p/.isol8tasks/**", "p/.isol8tasks/a"])
+def test_what_is_never_an_input_is_none_by_name_either(tmp_path: Path, glob: str) -> None:
+    for path in (".git/config", "p/.isol8tasks/a", "src/a"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text("")
+    stage = Stage(
+        name="a",
+        image=Image.bash(),
+        command=Exec(("true",)),
+        declared_at=Location("isol8file.py", 1),
+        inputs=("src/**", glob),
+    )
+    with pytest.raises(PlanError, match="matches no file"):
+        WorkspaceInputs(tmp_path).declared(stage)
