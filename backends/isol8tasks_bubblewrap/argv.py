@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import attrs
 
 from isol8tasks.model.network import NetworkMode
@@ -45,6 +47,8 @@ _HIDDEN_INIT = [
     "--remount-ro",
     "/proc/1",
 ]
+_HIDDEN_KEYS = ["--ro-bind", "/dev/null", "/proc/keys"] if os.path.exists("/proc/keys") else []
+"""It names the keys of our uid, whatever the namespace; nothing opens a device behind it."""
 
 
 def bwrap_options(layout: Layout) -> list[str]:
@@ -73,7 +77,15 @@ def _root(layout: Layout) -> list[str]:
     words = ["--perms", "0755", "--dir", "/etc", "--perms", "0755", "--dir", "/opt"]
     for target, path in layout.links:
         words += ["--symlink", target, path]
-    words += ["--proc", "/proc", *_HIDDEN_INIT, "--dev", "/dev", *_writable_places(layout)]
+    words += [
+        "--proc",
+        "/proc",
+        *_HIDDEN_INIT,
+        *_HIDDEN_KEYS,
+        "--dev",
+        "/dev",
+        *_writable_places(layout),
+    ]
     words += ["--remount-ro", "/dev"]
     # After /tmp: an index or an interpreter may be below the host's own.
     for source, path in layout.read_only:

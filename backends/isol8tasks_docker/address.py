@@ -38,6 +38,14 @@ def find(environ: Mapping[str, str]) -> Address:
     return _from_context(name) if name and name != "default" else Address()
 
 
+def _verifying(address: Address, unverified: str, remedy: str) -> Address:
+    """It, unless its TLS would take anybody for the daemon."""
+    tls_is_used = not address.local and not address.url.startswith("ssh://")
+    if tls_is_used and address.tls is not None and not address.tls.verify:
+        raise BackendUnavailable(f"{unverified}, but nothing verifies the daemon", hint=remedy)
+    return address
+
+
 def _from_variables(environ: Mapping[str, str]) -> Address:
     from docker.errors import DockerException  # noqa: PLC0415
     from docker.utils import kwargs_from_env  # noqa: PLC0415
@@ -49,7 +57,11 @@ def _from_variables(environ: Mapping[str, str]) -> Address:
             f"DOCKER_HOST and its TLS settings cannot be used: {error}",
             hint="correct DOCKER_HOST, DOCKER_TLS_VERIFY and DOCKER_CERT_PATH",
         ) from error
-    return Address(url=found["base_url"], tls=found.get("tls"), source="DOCKER_HOST")
+    return _verifying(
+        Address(url=found["base_url"], tls=found.get("tls"), source="DOCKER_HOST"),
+        "DOCKER_CERT_PATH is set",
+        "set DOCKER_TLS_VERIFY=1, or unset DOCKER_CERT_PATH",
+    )
 
 
 def _from_context(name: str) -> Address:
@@ -58,11 +70,19 @@ def _from_context(name: str) -> Address:
     try:
         url, tls = contexts.endpoint(name)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, DockerException) as error:
+        missing = isinstance(error, FileNotFoundError)
         raise BackendUnavailable(
-            f"there is no docker context {name!r}",
+            f"there is no docker context {name!r}"
+            if missing
+            else f"the docker context {name!r} cannot be used: {error}",
             hint="see 'docker context ls'; unset DOCKER_CONTEXT, or 'docker context use default'",
         ) from error
-    return Address(url=url or DEFAULT, tls=tls, source=f"the context {name!r}")
+    return _verifying(
+        Address(url=url or DEFAULT, tls=tls, source=f"the context {name!r}"),
+        f"the docker context {name!r} uses TLS",
+        f"give it the daemon's CA: docker context update {name} --docker "
+        f"host={url},ca=FILE,cert=FILE,key=FILE",
+    )
 
 
 def connect() -> Any:
@@ -101,7 +121,6 @@ _REMEDIES = (
     ),
     ("no such file", "install and start it: apt-get install docker.io && systemctl start docker"),
     ("connection refused", "start it: systemctl start docker"),
-    ("certificate", "correct DOCKER_CERT_PATH"),
 )
 """What the SDK's words have in them, and what to do then."""
 
@@ -122,4 +141,6 @@ def _otherwise(address: Address) -> str:
     """What to do where the words say nothing."""
     if address.url.startswith("ssh://"):
         return f"see that docker runs there; ssh://HOST/PATH names a socket other than {SOCKET}"
-    return "correct DOCKER_CERT_PATH" if address.tls else "see 'docker info'"
+    if address.tls and address.source == "DOCKER_HOST":
+        return "correct DOCKER_CERT_PATH"
+    return f"correct the certificates of {address.source}" if address.tls else "see 'docker info'"

@@ -40,7 +40,7 @@ def _tls(folder: Path, *, verify: bool) -> Any:
     from docker.tls import TLSConfig  # noqa: PLC0415 -- takes 0.2 s
 
     ca, cert, key = (next(map(str, folder.glob(f"{kind}*")), "") for kind in ("ca", "cert", "key"))
-    if not (ca or cert or key):
+    if verify and not (ca or cert or key):
         return None
     pair = (cert, key) if cert or key else None
     return TLSConfig(client_cert=pair, ca_cert=ca or None, verify=verify)

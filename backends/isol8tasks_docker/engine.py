@@ -8,11 +8,11 @@ its own session is used directly.
 from __future__ import annotations
 
 import json
-import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from concurrent.futures import Future
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -275,7 +275,6 @@ class DockerEngine:
             timeout,
         )
         late = threading.Event()
-        self._api._raise_for_status(response)  # noqa: SLF001
 
         def expire() -> None:
             late.set()
@@ -286,6 +285,7 @@ class DockerEngine:
             timer.start()
         unsubscribe = cancel.on_cancel(lambda: hang_up(response))
         try:
+            self._api._raise_for_status(response)  # noqa: SLF001
             self._tell(response, sink)
         except Exception:
             if cancel.cancelled:
@@ -306,27 +306,26 @@ class DockerEngine:
     @staticmethod
     def _answered(post: Callable[[], Any], cancel: Cancellation, timeout: float | None) -> Any:
         """The head of an answer, which an engine gives when it likes; we need not wait for it."""
-        answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        answer: Future[Any] = Future()
+        waited = threading.Event()
 
         def ask() -> None:
             try:
-                answers.put(post())
+                answer.set_result(post())
             except Exception as error:  # noqa: BLE001 -- raised below
-                answers.put(error)
+                answer.set_exception(error)
 
+        answer.add_done_callback(lambda _: waited.set())
         threading.Thread(target=ask, daemon=True).start()
-        unsubscribe = cancel.on_cancel(lambda: answers.put(None))
+        unsubscribe = cancel.on_cancel(waited.set)
         try:
-            found = answers.get(timeout=timeout)
-        except queue.Empty:
-            raise TimeoutError from None
+            waited.wait(timeout)
         finally:
             unsubscribe()
-        if found is None:
-            raise Cancelled
-        if isinstance(found, Exception):
-            raise found
-        return found
+        if answer.done():
+            return answer.result()
+        answer.add_done_callback(lambda late: late.exception() or late.result().close())
+        raise Cancelled if cancel.cancelled else TimeoutError
 
     def _tell(self, response: Any, sink: LineSink) -> None:
         """Pass on progress line by line; what a program prints comes in pieces of any length."""
@@ -353,8 +352,9 @@ class DockerEngine:
                 data=root,
                 stream=True,
             )
-            self._api._raise_for_status(response)  # noqa: SLF001
-            self._tell(response, lambda _line: None)
+            with closing(response):
+                self._api._raise_for_status(response)  # noqa: SLF001
+                self._tell(response, lambda _line: None)
 
     def untag(self, reference: str) -> None:
         """Remove a tag; harmless when it is gone."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import shutil
 import signal
@@ -16,6 +17,8 @@ from isol8tasks_docker.address import SOCKET
 
 _PATIENCE = 60
 """Seconds for ssh to log in."""
+_PLAIN = re.compile(r"[A-Za-z0-9._/+-]{1,64}")
+"""Folders whose sockets have paths that the kernel takes, and that mean nothing else to `-L`."""
 _OPTIONS = {
     "BatchMode": "yes",
     "ConnectTimeout": "20",
@@ -50,7 +53,7 @@ class Tunnel:
                 hint="apt-get install openssh-client, or point DOCKER_HOST at a socket",
             )
         with ExitStack() as undo:
-            self._folder = tempfile.mkdtemp(prefix="isol8tasks-ssh-")
+            self._folder = tempfile.mkdtemp(prefix="isol8tasks-ssh-", dir=_parent())
             undo.callback(shutil.rmtree, self._folder, ignore_errors=True)
             self._errors = undo.enter_context(tempfile.TemporaryFile())
             process = undo.enter_context(self._started())
@@ -104,6 +107,11 @@ def command(parts: SplitResult, socket: str) -> list[str]:
     return ["ssh", *options, "-aTx", "-L", forward, "--", _destination(parts), "cat"]
 
 
+def _parent() -> str:
+    usual = tempfile.gettempdir()
+    return usual if _PLAIN.fullmatch(usual) else "/tmp"  # noqa: S108 -- for mkdtemp
+
+
 def _destination(parts: SplitResult) -> str:
     return f"ssh://{parts.netloc}"
 
@@ -119,5 +127,8 @@ def _echoes(process: subprocess.Popen[bytes]) -> bool:
     with suppress(BrokenPipeError):
         process.stdin.write(b"\n")
         process.stdin.flush()
-    readable, _, _ = select.select([process.stdout], [], [], _PATIENCE)
-    return bool(readable) and bool(process.stdout.read(1))  # a shell over there may speak first
+    poll = select.poll()  # `select` takes no descriptor above 1023
+    poll.register(process.stdout, select.POLLIN)
+    return bool(poll.poll(_PATIENCE * 1000)) and bool(
+        process.stdout.read(1)
+    )  # a shell over there may speak first

@@ -38,7 +38,7 @@ _TROUBLES = (
     ),
     (
         r"/etc/sub[ug]id|no sub[ug]id ranges|insufficient [UG]IDs",
-        "this user has no subordinate uids and gids",
+        "this user has no, or fewer than 65536, subordinate uids and gids",
         (
             "add some, as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 "
             "USER, then as the user: podman system migrate"

@@ -12,6 +12,7 @@ from pathlib import Path
 from isol8tasks_oci.client import EngineError
 
 from isol8tasks.backend.folders import ClaimedFolder, make_folder, sweep_claims
+from isol8tasks.backend.uids import FIRST_UID, MOST_UIDS
 from isol8tasks.errors import BackendUnavailable, StoreError
 from isol8tasks_podman.complaint import foreign, missing, other_runtime, silent, unavailable
 from isol8tasks_podman.connection import Connection
@@ -65,8 +66,8 @@ def _check(engine: PodmanEngine, url: str, runtime: str | None) -> None:
         facts = engine.facts()
     except EngineError as error:
         raise unavailable(error.message) from error
-    if facts.rootless and facts.uids == 1:
-        raise unavailable("no subuid ranges")
+    if facts.rootless and facts.uids < FIRST_UID + MOST_UIDS:
+        raise unavailable(f"insufficient UIDs: a container has {facts.uids}")
     if runtime is not None and not runs(facts, runtime):
         raise other_runtime(url, facts.runtime, runtime)
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import secrets
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +15,6 @@ from isol8tasks.model.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tests.security.conftest import Bench, Workspace
 
@@ -309,3 +311,21 @@ def test_inputs_that_do_not_fit_are_an_error(workspace: Workspace) -> None:
     assert ran.code == 3
     assert stages["big"]["reason"] == "cannot place the inputs: No space left on device"
     assert stages["beside"]["verdict"] == "passed"
+
+
+_ADD_KEY, _KEYCTL, _UNLINK, _USER_KEYRING = 248, 250, 9, -4
+"""System calls of x86-64, see keyctl(2)."""
+
+
+def test_no_key_of_ours_is_in_sight(bench: Bench) -> None:
+    """Its name is what /proc/keys tells of it, to everything that has our uid."""
+    libc, name = ctypes.CDLL(None, use_errno=True), f"isol8tasks-{secrets.token_hex(8)}"
+    added = libc.syscall(_ADD_KEY, b"user", name.encode(), b"secret", 6, _USER_KEYRING)
+    try:
+        assert added < 0 or name in Path("/proc/keys").read_text()
+        ran = bench.attack("print(open('/proc/keys').read())", outputs=[])
+        assert name not in ran.out + ran.err
+        assert (ran.exit.code, ran.out.strip()) in {(1, ""), (0, "")}
+    finally:
+        if added > 0:
+            libc.syscall(_KEYCTL, _UNLINK, added, _USER_KEYRING)

@@ -28,6 +28,7 @@ def test_the_whole_of_a_small_sandbox() -> None:
         "--perms 0755 --dir /etc --perms 0755 --dir /opt "
         "--symlink usr/bin /bin --proc /proc "
         "--size 4096 --perms 0555 --tmpfs /proc/1 --remount-ro /proc/1 "
+        "--ro-bind /dev/null /proc/keys "
         "--dev /dev --bind /cache/runs/1/sandbox /sandbox --bind /cache/runs/1/tmp /tmp "
         "--bind /cache/runs/1/shm /dev/shm --remount-ro /dev "
         "--ro-bind /usr /usr --clearenv --setenv A b c "

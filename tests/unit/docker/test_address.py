@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from docker.tls import TLSConfig
 from isol8tasks_docker.address import DEFAULT, Address, connect, find, unreachable
 
 from isol8tasks.errors import BackendUnavailable
@@ -119,7 +120,7 @@ def test_a_damaged_context(home: Path) -> None:
     add_context(home / ".docker", "far", "tcp://a:1")
     for file in (home / ".docker").rglob("meta.json"):
         file.write_text("{")
-    with pytest.raises(BackendUnavailable, match="no docker context 'far'"):
+    with pytest.raises(BackendUnavailable, match="the docker context 'far' cannot be used: "):
         find({})
 
 
@@ -141,7 +142,6 @@ def test_no_context_comes_from_the_working_folder(
         ("PermissionError(13, 'Permission denied')", "group docker"),
         ("FileNotFoundError(2, 'No such file or directory')", "apt-get install docker.io"),
         ("[Errno 111] Connection refused", "systemctl start docker"),
-        ("certificate verify failed", "DOCKER_CERT_PATH"),
         ("what is this?", "see 'docker info'"),
         ("", "see 'docker info'"),
     ],
@@ -151,6 +151,31 @@ def test_each_trouble_has_a_remedy(words: str, hint: str) -> None:
     assert hint in error.hint
     assert error.message.startswith("docker does not answer at unix:///x (DOCKER_HOST): ")
     assert "\n" not in error.message
+
+
+@pytest.mark.parametrize(
+    ("source", "hint"),
+    [
+        ("DOCKER_HOST", "correct DOCKER_CERT_PATH"),
+        ("the context 'far'", "correct the certificates of the context 'far'"),
+    ],
+)
+def test_what_tls_says_is_kept(source: str, hint: str) -> None:
+    address = Address(url="tcp://a:1", tls=TLSConfig(verify=True), source=source)
+    error = unreachable(address, "certificate verify failed:\nHostname mismatch")
+    assert error.message.endswith(f"({source}): certificate verify failed: Hostname mismatch")
+    assert error.hint == hint
+
+
+@pytest.mark.parametrize("verify", [{}, {"DOCKER_TLS_VERIFY": ""}, {"DOCKER_TLS": "1"}])
+def test_certificates_alone_do_not_verify_the_daemon(home: Path, verify: dict[str, str]) -> None:
+    for name in ("cert.pem", "key.pem"):
+        (home / name).touch()
+    environ = {"DOCKER_CERT_PATH": str(home), **verify}
+    with pytest.raises(BackendUnavailable, match="nothing verifies the daemon") as caught:
+        find({"DOCKER_HOST": "tcp://a:1", **environ})
+    assert "DOCKER_TLS_VERIFY=1" in caught.value.hint
+    assert find({"DOCKER_HOST": "unix:///x", **environ}).local
 
 
 def refusal() -> tuple[str, str]:

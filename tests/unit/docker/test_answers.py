@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import os
+import resource
 import socket
 import ssl
 import subprocess
 import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -158,3 +161,41 @@ def test_without_ssh_there_is_a_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path
         Tunnel("ssh://127.0.0.1")
     assert "openssh-client" in caught.value.hint
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An `ssh` that logs in nowhere; what it was asked is in this file."""
+    asked, program = tmp_path / "asked", tmp_path / "ssh"
+    program.write_text(f'#!/bin/sh\necho "$@" >{asked}; exec cat\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("name", "fits"), [("x", True), ("x" * 90, False), ("a:b", False), ("a%h", False)]
+)
+def test_our_end_is_where_ssh_takes_it(
+    ssh: Path, monkeypatch: pytest.MonkeyPatch, name: str, fits: bool
+) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        usual = f"{folder}/{name}"
+        os.mkdir(usual)
+        monkeypatch.setattr(tempfile, "tempdir", usual)
+        tunnel = Tunnel("ssh://far.example")
+        parent = usual if fits else "/tmp"
+        assert tunnel.url.startswith(f"unix://{parent}/isol8tasks-ssh-")
+        assert f"-L {tunnel.url.removeprefix('unix://')}:" in ssh.read_text()
+        tunnel.close()
+
+
+@pytest.mark.usefixtures("ssh")
+def test_so_many_files_are_open_that_descriptors_are_high() -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limits[1], limits[1]))
+    with ExitStack() as undo:
+        undo.callback(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+        for _ in range(1024):
+            undo.enter_context(open(os.devnull))
+        Tunnel("ssh://far.example").close()

@@ -79,7 +79,6 @@ def test_one_without_a_host_is_the_default(config: Path) -> None:
     [
         ({}, ("ca.pem", "cert.pem", "key.pem"), (True, True, True)),
         ({"SkipTLSVerify": False}, ("ca.pem",), (False, True, True)),
-        ({"SkipTLSVerify": True}, ("ca.pem", "cert.pem", "key.pem"), (True, True, False)),
         ({}, ("cert.pem", "key.pem"), (True, False, True)),
     ],
 )
@@ -91,15 +90,29 @@ def test_tls(
     assert (tls.cert is not None, tls.ca_cert is not None, tls.verify) == expected
 
 
+@pytest.mark.parametrize("files", [(), ("ca.pem", "cert.pem", "key.pem")])
+def test_a_daemon_that_nothing_verifies(config: Path, files: tuple[str, ...]) -> None:
+    add(config, "far", FAR | {"SkipTLSVerify": True}, *files)
+    with pytest.raises(BackendUnavailable, match="'far' uses TLS, but nothing verifies") as caught:
+        find({"DOCKER_CONTEXT": "far"})
+    assert "docker context update far " in caught.value.hint
+
+
+@pytest.mark.parametrize("host", ["ssh://far.example", "unix:///far.sock"])
+def test_without_tls_there_is_nothing_to_verify(config: Path, host: str) -> None:
+    add(config, "far", {"Host": host, "SkipTLSVerify": True})
+    assert find({"DOCKER_CONTEXT": "far"}).url == host
+
+
 @pytest.mark.parametrize("files", [("cert.pem",), ("key.pem",)])
-def test_half_a_pair_is_none(config: Path, files: tuple[str, ...]) -> None:
+def test_half_a_pair_is_unusable(config: Path, files: tuple[str, ...]) -> None:
     add(config, "far", FAR, *files)
-    with pytest.raises(BackendUnavailable, match="no docker context 'far'"):
+    with pytest.raises(BackendUnavailable, match="the docker context 'far' cannot be used: "):
         find({"DOCKER_CONTEXT": "far"})
 
 
 @pytest.mark.parametrize("endpoint", [None, 1, [], "tcp://far.example"])
-def test_a_damaged_one_is_none(config: Path, endpoint: object) -> None:
+def test_a_damaged_one_is_unusable(config: Path, endpoint: object) -> None:
     add(config, "far", endpoint)
-    with pytest.raises(BackendUnavailable, match="no docker context 'far'"):
+    with pytest.raises(BackendUnavailable, match="the docker context 'far' cannot be used: "):
         find({"DOCKER_CONTEXT": "far"})

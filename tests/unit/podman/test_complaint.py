@@ -88,8 +88,8 @@ def _logged(text: str) -> str:
         (
             _logged('cannot find UID/GID for user u: no subuid ranges found for user "u"'),
             (
-                "this user has no subordinate uids and gids: cannot find UID/GID for user u: "
-                'no subuid ranges found for user "u"'
+                "this user has no, or fewer than 65536, subordinate uids and gids: "
+                'cannot find UID/GID for user u: no subuid ranges found for user "u"'
             ),
             "usermod --add-subuids",
         ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from isol8tasks_podman import connect
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.unit.podman.conftest import FakeService
 
 SHORT = Path("/var/cache/isol8tasks")
-INFO = {
+INFO: dict[str, Any] = {
     "host": {
         "cgroupManager": "cgroupfs",
         "cgroupVersion": "v1",
@@ -113,3 +113,19 @@ def test_a_named_service_is_used(
     engine.close()
     with pytest.raises(BackendUnavailable, match="uses the runtime runc"):
         connect.connect(tmp_path, "crun")
+
+
+@pytest.mark.parametrize(("size", "enough"), [(0, False), (64000, False), (64999, True)])
+def test_stages_need_uids_that_high(
+    fake: FakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, enough: bool
+) -> None:
+    parts = [{"container_id": 0, "size": 1}, {"container_id": 1, "size": size}]
+    mapped = {"security": {"rootless": True}, "idMappings": {"uidmap": parts[: 1 + bool(size)]}}
+    fake.answer = (200, {**INFO, "host": {**INFO["host"], **mapped}})
+    monkeypatch.setenv("CONTAINER_HOST", fake.url)
+    if enough:
+        connect.connect(tmp_path).close()
+        return
+    with pytest.raises(BackendUnavailable, match="fewer than 65536, subordinate uids") as caught:
+        connect.connect(tmp_path)
+    assert "--add-subuids" in caught.value.hint
