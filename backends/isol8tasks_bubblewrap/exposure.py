@@ -15,7 +15,7 @@ from isol8tasks_bubblewrap.tree import clone, reachable, translated
 _HREF = re.compile(rb"""href\s*=\s*["']?([^"'#?>\s]+)""", re.IGNORECASE)
 _PACKAGES = (".whl", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip", ".metadata")
 _MOST_PAGES = 20_000
-_CREDENTIALS = re.compile(r"(?<=://)[^\s/@]+(?=@)")
+_CREDENTIALS = re.compile(r"(?<=://)[^\s/]+(?=@)")
 _SEEN_BY_ALL = ("/usr/", "/etc/ssl/")
 _NEVER_MOUNTED = ("/proc", "/dev", "/sys", "/run", "/bake", "/opt/isol8tasks")
 

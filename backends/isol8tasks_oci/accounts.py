@@ -102,6 +102,8 @@ class Accounts:
         A notifier is told once more when its group is removed; the sentinel, which waits for what
         never happens, is told of that only.
         """
+        if "oom" not in self._files:
+            return
         usage = os.open(f"{folder}/memory.usage_in_bytes", os.O_RDONLY | os.O_CLOEXEC)
         try:
             self._sentinel, self._event = os.eventfd(0, _EFD), os.eventfd(0, _EFD)
@@ -156,8 +158,9 @@ class Accounts:
         return b""
 
     def _number(self, name: str) -> int | None:
+        """More than nothing: a group that does not sum up what is in it says 0."""
         text = self._text(name).strip()
-        return int(text) if text.isdigit() else None
+        return (int(text) or None) if text.isdigit() else None
 
     def close(self) -> None:
         """Close the files; may be repeated."""

@@ -6,6 +6,7 @@ import os
 import platform
 import secrets
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import attrs
@@ -39,6 +40,9 @@ from isol8tasks_oci.places import OwnPlaces, Places
 from isol8tasks_oci.trial import Findings, Way
 from isol8tasks_oci.unshared import UnsharedPlaces
 from isol8tasks_oci.waiting import Ceilings
+
+_OF_THE_HOST = frozenset({"", "runc", "crun", "io.containerd.runc.v2"})
+"""Runtimes that are known to have no kernel of their own."""
 
 _HOSTS = "127.0.0.1 localhost\n::1 localhost\n"
 
@@ -118,7 +122,9 @@ class ContainerBackend:
 
     def _check_runtime(self, facts: Facts) -> None:
         runtime = self._options.runtime
-        if runtime is not None and facts.runtimes and runtime not in facts.runtimes:
+        if runtime is None or "." in runtime:  # a shim's name, which Docker does not list
+            return
+        if facts.runtimes and runtime not in facts.runtimes:
             raise BackendUnavailable(
                 f"{self.name} has no runtime '{runtime}'",
                 hint=f"it has {', '.join(facts.runtimes)}; add it to the engine's configuration",
@@ -252,14 +258,10 @@ class ContainerBackend:
 
     def close(self) -> None:
         """End what was started for this run, and remove what is its own."""
-        with self._lock:
-            self._guard.close()
-            if self._places is not None:
-                self._places.close()
-            if self._claim is not None:
-                self._claim.close()
-            if self._engine is not None:
-                self._engine.close()
+        with self._lock, ExitStack() as stack:
+            for each in (self._engine, self._claim, self._places, self._guard):
+                if each is not None:
+                    stack.callback(each.close)
             self._places = self._claim = self._engine = None
 
 
@@ -269,7 +271,7 @@ def ways(facts: Facts, runtime: str | None = None) -> tuple[Way, ...]:
     One whose kernel is its own is found out first: it may not start at all within low limits, and
     what can be seen of it from this host is no process of the stage.
     """
-    other = runtime is not None and runtime != facts.runtime
+    other = (runtime or facts.runtime).rpartition("/")[2] not in _OF_THE_HOST
     alone = (Way(near=False, sent=trial.HELD, own_kernel=True),)
     mountable = facts.enter or (os.geteuid() == 0 and not facts.rootless and not facts.remapped)
     nears = (True, False) if facts.local and mountable else (False,)

@@ -36,6 +36,7 @@ _BUILDER = re.compile(
     r"|Removing intermediate container|Successfully (?:built|tagged)|[0-9a-f]{64}$"
     r"|Getting image source signatures|Copying (?:blob|config) |Writing manifest|Storing signatures"
 )
+_HEX = re.compile(r"[0-9a-f]+")
 _BAR = re.compile(r" ?(?:\[[=> ]*\]|[\d.]+ ?[kMG]?B\b).*$")
 _SCRIPT = re.compile(r'(?:error )?building at STEP ".*": (?=[^"]*$)', re.DOTALL)
 _CODE = re.compile(r"(?:non-zero code: |exit status |exit code )(\d+)")
@@ -118,6 +119,8 @@ class Bakery:
     def _base(self, reference: str, lines: _Lines, until: _Until) -> LocalImage:
         name, why = names.parse(reference), "it is not there"
         written = () if "@" in reference else (reference,)
+        if not name.id and _HEX.fullmatch(reference):  # engines take it for the start of an id
+            written = (f"{reference}:latest",)
         for each in dict.fromkeys((*written, str(name))):
             if found := self._engine.image(each):
                 return found

@@ -7,6 +7,7 @@ in and come out by the image's own `tar` (`tarballs`); the end of our connection
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
@@ -54,6 +55,8 @@ _NO_TOOL = 127
 """The code with which our scripts name a tool that is not there."""
 _FEWEST_PROCESSES = 12
 """With less, runc cannot always enter the container: it has threads, which count."""
+_LATE = 1.0
+"""Seconds after the end of a container for the engine to notice why."""
 _STUBBORN = "processes of the stage cannot be ended"
 
 
@@ -77,8 +80,9 @@ class FarSandbox:
             )
         with ExitStack() as undo:
             undo.callback(lease.close)
+            # By its name, as an answer that never comes may still have made it.
+            undo.callback(engine.remove, container.name)
             self._id = engine.create(self._complete(container))
-            undo.callback(engine.remove, self._id)
             channel = engine.attach(self._id)
             undo.callback(channel.close)
             engine.start(self._id)
@@ -206,8 +210,11 @@ class FarSandbox:
         """The container is gone, and it was not `kill`."""
         if self._inside.stubborn:
             return Exit(code=code, signal=signal_name(code))
-        if not self._engine.state(self._id).oom_killed:
-            raise SandboxError("the sandbox was killed from outside")
+        deadline = time.monotonic() + _LATE
+        while not self._engine.state(self._id).oom_killed:
+            if time.monotonic() > deadline:
+                raise SandboxError("the sandbox was killed from outside")
+            time.sleep(0.05)
         return Exit(code=None, limit=Limit.MEMORY)
 
     def _oom_killed(self, used: Used) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from pathlib import Path
+from contextlib import suppress
 
 from isol8tasks.backend import cgroup_tree as tree
 from isol8tasks.backend.owner import Owner
@@ -44,10 +44,8 @@ def remove(name: str, *, root: str = ROOT) -> None:
 
 def sweep(older_than: float | None, *, root: str = ROOT) -> None:
     """Remove the groups of runs that died, as `Backend.sweep` does with the rest."""
-    for top in _tops(root):
-        for folder in tree.children(top):
-            if _left(folder, older_than):
-                tree.remove([folder])
+    found = (folder for top in _tops(root) for folder in tree.children(top))
+    tree.remove([folder for folder in found if _left(folder, older_than)])
 
 
 def _tops(root: str) -> Iterator[str]:
@@ -61,7 +59,12 @@ def _left(folder: str, older_than: float | None) -> bool:
     if not name.startswith(NAME):
         return False
     owner = Owner.parse(name.removeprefix(NAME).rpartition("-")[0])
-    alive = True if owner is None else owner.alive()
-    if alive is None:
-        return older_than is not None and time.time() - Path(folder).stat().st_mtime > older_than
-    return not alive
+    if owner is None:
+        return False
+    # No group outlives a boot: another boot id is another view of this one, as in a container.
+    alive = owner.alive() if owner.boot == Owner.current().boot else None
+    if alive is not None:
+        return not alive
+    with suppress(OSError):  # it went just now
+        return older_than is not None and time.time() - os.stat(folder).st_mtime > older_than
+    return False

@@ -16,6 +16,8 @@ from isol8tasks_oci.client import Channel, EngineError
 
 _GRACE = 10.0
 """Seconds for an answer that takes a millisecond."""
+_MOST_LINES, _LONGEST_LINE = 1000, 4096
+"""Of an answer, which has some fifty short ones: the image's shell may be anything."""
 
 _GROUP = "/sys/fs/cgroup"
 _FILES = (
@@ -82,6 +84,8 @@ class Holder:
             for line in self._lines:
                 if line == ".":
                     return said
+                if len(said) == _MOST_LINES:
+                    raise EngineError("the holder says more than it was asked for")
                 said.append(line.split())
         except (EngineError, OSError):
             return None
@@ -95,6 +99,8 @@ def _lines(channel: Channel) -> Iterator[str]:
     for stream, piece in channel.pieces():
         if stream is Stream.STDOUT:
             *lines, left = (left + piece).split(b"\n")
+            if max(map(len, (*lines, left))) > _LONGEST_LINE:
+                raise EngineError("the holder says more than it was asked for")
             yield from (line.decode(errors="replace") for line in lines)
 
 

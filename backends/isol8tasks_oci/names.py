@@ -46,7 +46,7 @@ _LONGEST_LINE = 8192
 _CONTROL = re.compile(
     r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|.)|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
 )
-_CREDENTIALS = re.compile(r"(?<=://)[^\s/@]+(?=@)")
+_CREDENTIALS = re.compile(r"(?<=://)[^\s/]+(?=@)")
 _WEB = re.compile(r"https?://", re.IGNORECASE)
 _LABEL = re.compile(r"^[\w.-]+=")  # uv's names of indexes
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")

@@ -87,8 +87,8 @@ class NearSandbox:
             shop.engine.start(self._id)
             self._first = FirstProcess(shop.engine, self._id, container.name)
             undo.callback(self._first.close)
-            shop.guard.add(self._first.handle)
             undo.callback(shop.guard.drop, self._first.handle)
+            shop.guard.add(self._first.handle)
             self._undo = undo.pop_all()
 
     @property

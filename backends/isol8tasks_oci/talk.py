@@ -16,6 +16,8 @@ _GRACE = 10.0
 """Seconds for the engine to say how a program ended, after its streams did."""
 _PATIENCE = 60.0
 """Seconds without a byte in either direction, after which a tool of the image is given up."""
+_LONGEST = 3600.0
+"""Seconds for a conversation as a whole: a byte now and then is no reason to wait for ever."""
 _HEAD = 1000
 """Bytes of complaints that are kept: the first tells most."""
 
@@ -98,8 +100,10 @@ class Talk:
         return "".join(each if " " <= each <= "~" else "?" for each in (lines or [""])[0])
 
     def _wait(self) -> None:
+        until = time.monotonic() + _LONGEST
         while not self._over.wait(1):
-            if time.monotonic() - self._last > _PATIENCE:
+            now = time.monotonic()
+            if now - self._last > _PATIENCE or now > until:
                 self._execution.channel.close()
                 return
 

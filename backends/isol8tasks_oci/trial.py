@@ -206,7 +206,8 @@ def _killed_after(seconds: float, sandbox: Sandbox) -> Iterator[None]:
 
     def expire() -> None:
         late.set()
-        sandbox.kill()
+        with suppress(Isol8Error):  # the run tells of it
+            sandbox.kill()
 
     timer = threading.Timer(seconds, expire)
     timer.start()
@@ -244,7 +245,7 @@ def tripped(said: str, ended: Exit, token: str) -> frozenset[Limit]:
     if not _filtered(said):
         raise SandboxError("system calls are not filtered")
     held = set()
-    if ended.limit is Limit.MEMORY or lines.get("memory") not in {"0", "137"}:
+    if ended.limit is Limit.MEMORY or lines.get("memory", "0") not in {"0", "137"}:
         held.add(Limit.MEMORY)
     if lines.get("pids") == "held":
         held.add(Limit.PIDS)
@@ -338,7 +339,7 @@ def _of_this_boot(file: Path) -> dict[str, object]:
 def key_of(facts: Facts, runtime: str | None) -> str:
     """What a trial holds for: a boot, an engine, a user, a runtime, our version and namespaces."""
     places = (str(os.stat(f"/proc/self/ns/{name}").st_ino) for name in ("mnt", "pid"))
-    known = (facts.identity, str(os.geteuid()), runtime or "", __version__)
+    known = (facts.identity, str(os.geteuid()), runtime or facts.runtime, __version__)
     return " ".join((_boot(), *known, *places))
 
 

@@ -44,16 +44,24 @@ unset IFS
 """
 
 _BECOME = """\
-while [ "$_isol8_pairs" -gt 0 ]; do
-  command export "$1" || exit 125
+while [ "$_isol8_pairs" -gt 0 ] && command export "$1" 2>/dev/null; do
   shift
   _isol8_pairs=$((_isol8_pairs - 1))
 done
-case $1 in -*) echo "sh: $1: not found" >&2; exit 127; esac
+eval "_isol8_word=\\${{$((_isol8_pairs + 1))}}"
+case $_isol8_word in -*) echo "sh: $_isol8_word: not found" >&2; exit 127; esac
+if [ "$_isol8_pairs" -gt 0 ]; then
+  case $_isol8_word in *=*) command export "$1"; exit 125; esac
+  set -- /usr/bin/env "$@"
+fi
 if [ "$_isol8_stdin" = 0 ]; then exec "$@" </dev/null; fi
 exec "$@" <{pipes}/input
 """
-"""A file can be opened again by its name, /dev/stdin, which a FIFO without a writer cannot."""
+"""A file can be opened again by its name, /dev/stdin, which a FIFO without a writer cannot.
+
+Some variables a shell keeps to itself, as bash does UID: `env` sets that one and those behind it,
+but would take a program with a = in its name for one more.
+"""
 
 
 @attrs.frozen(kw_only=True)

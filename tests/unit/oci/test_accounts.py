@@ -102,6 +102,8 @@ TWO = {
     "c/cpu.stat": "usage_usec 1500000\nuser_usec 1000000\nsystem_usec 500000\n",
 }
 ONE_KILLED = {"memory/c/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n"}
+ONE_FLAT = {"memory/c/memory.max_usage_in_bytes": "0\n", "cpuacct/c/cpuacct.usage": "0\n"}
+"""As of a group that does not sum up what is in it."""
 TWO_KILLED = {"c/memory.events": "max 9\noom 2\noom_kill 1\noom_group_kill 0\n"}
 
 
@@ -110,6 +112,12 @@ TWO_KILLED = {"c/memory.events": "max 9\noom 2\noom_kill 1\noom_group_kill 0\n"}
     [
         (1, ONE, Usage(oom_killed=False, peak_memory_bytes=4096, cpu_seconds=2.5)),
         (1, ONE | ONE_KILLED, Usage(oom_killed=True, peak_memory_bytes=4096, cpu_seconds=2.5)),
+        (1, ONE | ONE_FLAT, Usage(oom_killed=False)),
+        (
+            1,
+            {path: text for path, text in ONE.items() if "oom_control" not in path},
+            Usage(peak_memory_bytes=4096, cpu_seconds=2.5),
+        ),
         (2, TWO, Usage(oom_killed=False, peak_memory_bytes=8192, cpu_seconds=1.5)),
         (2, TWO | TWO_KILLED, Usage(oom_killed=True, peak_memory_bytes=8192, cpu_seconds=1.5)),
         (
@@ -121,7 +129,18 @@ TWO_KILLED = {"c/memory.events": "max 9\noom 2\noom_kill 1\noom_group_kill 0\n"}
         (2, {"c/memory.peak": ""}, Usage()),
         (2, {}, Usage()),
     ],
-    ids=["v1", "v1 killed", "v2", "v2 killed", "before Linux 5.19", "odd", "empty", "nothing"],
+    ids=[
+        "v1",
+        "v1 killed",
+        "v1 flat",
+        "v1 mute",
+        "v2",
+        "v2 killed",
+        "before Linux 5.19",
+        "odd",
+        "empty",
+        "nothing",
+    ],
 )
 def test_what_the_files_say(
     tmp_path: Path, version: int, files: dict[str, str], usage: Usage

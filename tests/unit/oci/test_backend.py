@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+import attrs
 import pytest
 from isol8tasks_oci.backend import ContainerBackend
 
@@ -13,6 +14,8 @@ from isol8tasks.backend.contract import BackendOptions
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from isol8tasks_oci.places import Places
 
     from tests.unit.oci.conftest import MemoryEngine
 
@@ -42,4 +45,36 @@ def test_a_folder_that_cannot_be_used_is_a_finding(
     probe = backend.probe()
     assert probe.capabilities is None
     assert str(tmp_path / name) in probe.reason
+    backend.close()
+
+
+def test_all_is_closed_whatever_goes_wrong(engine: MemoryEngine, tmp_path: Path) -> None:
+    class Broken:
+        def close(self) -> None:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    backend = ContainerBackend(
+        "memory", connect=lambda: engine, options=BackendOptions(cache=tmp_path)
+    )
+    run = backend._run_folder(engine)
+    backend._places = cast("Places", Broken())
+    with pytest.raises(OSError, match="Input/output"):
+        backend.close()
+    assert engine.calls == [("close", "")]
+    assert not run.exists()
+    backend.close()
+
+
+@pytest.mark.parametrize(
+    ("runtime", "refused"), [("runsc", True), ("runc", False), ("io.containerd.runsc.v1", False)]
+)
+def test_a_runtime_that_is_not_there(
+    engine: MemoryEngine, tmp_path: Path, runtime: str, refused: bool
+) -> None:
+    """A shim's name is no entry of the list that Docker gives."""
+    engine.told = attrs.evolve(engine.told, local=False, runtimes=("runc",))
+    backend = ContainerBackend(
+        "memory", connect=lambda: engine, options=BackendOptions(cache=tmp_path, runtime=runtime)
+    )
+    assert backend.probe().reason.startswith("memory has no runtime") is refused
     backend.close()

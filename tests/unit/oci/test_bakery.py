@@ -132,6 +132,15 @@ def test_what_is_here_is_taken_as_it_is(bench: Bench) -> None:
     assert str(bench.prepare(Image.python("3.12")).prepared.identity) == number("debian")
 
 
+def test_a_name_is_no_start_of_an_id(bench: Bench) -> None:
+    """As engines look images up, by whose leave `cafe` would be any image."""
+    bench.shelf.local["cafe"] = bench.shelf.local["debian:12"]
+    bench.shelf.remote.add("docker.io/library/cafe:latest")
+    assert bench.prepare(Image("cafe")).local.id == number("docker.io/library/cafe:latest")
+    bench.shelf.local["cafe:latest"] = LocalImage(id=number("cafe"), tags=("cafe:latest",))
+    assert bench.prepare(Image("cafe")).local.id == number("cafe")
+
+
 def test_what_is_not_here_is_pulled_once(bench: Bench) -> None:
     full = "docker.io/library/python:3.12-slim"
     bench.shelf.remote.add(full)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 import attrs
 import pytest
-from isol8tasks_oci import inside
+from isol8tasks_oci import inside, talk
 from isol8tasks_oci.client import ContainerSpec, Engine, EngineError, NoAnswer, State
 from isol8tasks_oci.far import FarSandbox
 
@@ -189,6 +189,45 @@ def test_a_container_that_does_not_start_is_removed(make: Make) -> None:
     assert engine.calls == ["start", "remove"]
 
 
+def test_a_container_that_was_perhaps_made_is_removed(make: Make) -> None:
+    class Silent(FakeEngine):
+        def create(self, spec: ContainerSpec) -> str:
+            raise NoAnswer("fake does not answer")
+
+        def remove(self, container: str) -> None:
+            self.calls.append(container)
+
+    engine = Silent()
+    with pytest.raises(NoAnswer):
+        make(engine)
+    assert engine.calls == [CONTAINER.name]
+
+
+@pytest.mark.parametrize("flood", [b"a\n" * 5000, b"a" * 100_000], ids=["lines", "one line"])
+def test_a_holder_that_says_too_much_is_none(make: Make, flood: bytes) -> None:
+    with pytest.raises(SandboxError, match="did not start"):
+        make(FakeEngine(answers=flood + b"\n.\n"))
+
+
+def test_a_conversation_has_an_end(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though there is always one byte more."""
+    monkeypatch.setattr(talk, "_LONGEST", 0.1)
+    endless = mute()
+    more = threading.Event()
+
+    def drip() -> None:
+        while not more.wait(0.01):
+            endless.channel.send(b"x")
+
+    threading.Thread(target=drip, daemon=True).start()
+    monkeypatch.setattr(talk, "_GRACE", 0.1)
+    try:
+        with pytest.raises(SandboxError, match="does not say how the program ended"):
+            make(FakeEngine(endless)).put([INPUT])
+    finally:
+        more.set()
+
+
 def test_close_removes_once(make: Make) -> None:
     engine = FakeEngine()
     sandbox = make(engine)
@@ -287,7 +326,8 @@ def test_a_container_that_vanished(make: Make) -> None:
     engine.held.close()
     with pytest.raises(SandboxError, match="killed from outside"):
         sandbox._run(("x",), b"", lambda _stream, _piece: None)
-    engine.ended = attrs.evolve(engine.ended, oom_killed=True)
+    late = attrs.evolve(engine.ended, oom_killed=True)
+    threading.Timer(0.2, setattr, (engine, "ended", late)).start()
     assert run(sandbox) == Exit(code=None, limit=Limit.MEMORY)
 
 

@@ -6,7 +6,7 @@ import os
 import secrets
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
@@ -89,8 +89,10 @@ def test_the_sweep_leaves_the_groups_of_the_living(name: str) -> None:
     assert (PIDS / name).exists()
 
 
-def test_another_namespace_s_group_goes_by_its_age_only(dead: Owner) -> None:
-    owner = attrs.evolve(dead, namespace=1)
+@pytest.mark.parametrize("view", [{"namespace": 1}, {"boot": "00000000"}])
+def test_another_view_s_group_goes_by_its_age_only(dead: Owner, view: dict[str, Any]) -> None:
+    """No group outlives a boot, so that another boot id is that of a container."""
+    owner = attrs.evolve(dead, **view)
     folder = PIDS / f"isol8tasks-{owner}-{secrets.token_hex(6)}"
     folder.mkdir()
     try:

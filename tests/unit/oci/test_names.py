@@ -228,6 +228,10 @@ def test_the_script_of_any_value(value: str) -> None:
             "Looking in https://me:pw@x/simple, http://tok@y",
             "Looking in https://***@x/simple, http://***@y",
         ),
+        (
+            "https://me:p@ss@host/a, me@x https://b@c/d@e",
+            "https://***@host/a, me@x https://***@c/d@e",
+        ),
         ("mail me@x.example", "mail me@x.example"),
     ],
 )

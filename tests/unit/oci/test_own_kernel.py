@@ -48,7 +48,14 @@ def test_only_another_runtime_of_this_host_is_asked_for_its_kernel() -> None:
     assert tuple(others) == ways(FACTS)
     for facts in (attrs.evolve(FACTS, local=False), attrs.evolve(FACTS, rootless=True)):
         assert ways(facts, "runsc") == ways(facts)
-    assert ways(FACTS, "runc") == ways(FACTS)
+    for shared in ("runc", "crun", "/usr/bin/crun", "io.containerd.runc.v2"):
+        assert ways(FACTS, shared) == ways(FACTS)
+
+
+def test_also_where_it_is_the_engine_s_default() -> None:
+    facts = attrs.evolve(FACTS, runtime="/usr/local/bin/runsc")
+    assert ways(facts) == ways(FACTS, "runsc")
+    assert ways(facts, "runc") == ways(FACTS)
 
 
 def test_its_threads_have_room() -> None:

@@ -59,6 +59,7 @@ def said(**changed: str) -> str:
         (said(pids=""), SEEN, ALL - {Limit.PIDS}),
         (said(memory="memory 0"), UNSEEN, ALL - {Limit.MEMORY}),
         (said(memory="memory 137"), UNSEEN, ALL - {Limit.MEMORY}),
+        (said(memory=""), UNSEEN, ALL - {Limit.MEMORY}),
         (said(memory="memory 2"), UNSEEN, ALL),
         (said(memory="memory 0"), SEEN, ALL),
         (said(theirs="0m0.29s 0m0.00s"), SEEN, ALL),
@@ -197,7 +198,8 @@ def test_other_boots_are_forgotten(tmp_path: Path) -> None:
 def test_a_key_changes_with_all_that_a_trial_holds_for() -> None:
     facts = (ROOTFUL, attrs.evolve(ROOTFUL, identity="e 2"))
     keys = {trial.key_of(each, runtime) for each in facts for runtime in (None, "runsc", "crun")}
-    assert len(keys) == 6
+    keys.add(trial.key_of(attrs.evolve(ROOTFUL, runtime="kata"), None))
+    assert len(keys) == 7
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     assert all(key.startswith(boot) for key in keys)
 
@@ -429,6 +431,7 @@ class Stuck:
     """A sandbox that runs until it is killed, and then ends as its `ended` says."""
 
     ended: Exit | Exception
+    trouble: SandboxError | None = None
     killed: threading.Event = attrs.field(factory=threading.Event)
     closed: int = 0
 
@@ -442,6 +445,8 @@ class Stuck:
 
     def kill(self) -> None:
         self.killed.set()
+        if self.trouble is not None:
+            raise self.trouble
 
     def fetch(self, globs: tuple[str, ...], into: Path, *, max_bytes: int) -> Fetched:
         return Fetched()
@@ -456,7 +461,7 @@ class Stuck:
 def test_a_trial_without_an_end_is_killed_and_the_next_way_is_tried(
     ended: Exit | Exception,
 ) -> None:
-    near, far = Stuck(ended), Stuck(ended)
+    near, far = Stuck(ended), Stuck(ended, SandboxError("it cannot be ended"))
     with pytest.raises(SandboxError) as error:
         trial.try_ways(
             (WAYS[1], WAYS[3]), lambda way, _spec: near if way.near else far, seconds=0.01

@@ -288,10 +288,32 @@ def test_the_image_s_variable_gives_way(theatre: Theatre) -> None:
     assert env.env.items() >= {"A": "the stage's", "B": "kept"}.items()
 
 
-def test_a_variable_that_a_shell_keeps_to_itself_is_no_silent_loss(theatre: Theatre) -> None:
-    ran = theatre.stage({"UID": "7"}).run(("env", "-0"))
-    assert (ran.code, ran.env.get("UID")) in {(0, "7"), (125, None)}
-    assert ran.code == 0 or b"readonly" in ran.err
+KEPT = {"A": "a", "EUID": "x\n$(id)", "PPID": "8", "SHELLOPTS": "s", "UID": "7", "Z": "'z'"}
+"""Bash lets nobody set most of them."""
+
+
+def test_variables_that_a_shell_keeps_to_itself_arrive(theatre: Theatre) -> None:
+    for declared in (KEPT, {"BASHOPTS": "b", "PATH": "/nowhere"}):
+        ran = theatre.stage(declared).run(("/usr/bin/env", "-0"))
+        assert (ran.code, ran.err) == (0, b"")
+        assert ran.env.items() >= declared.items()
+
+
+@pytest.mark.parametrize(
+    ("argv", "codes"),
+    [
+        (("-i", "true"), {127}),
+        (("no-such",), {127}),
+        (("/",), {126}),
+        (("B=b", "true"), {125, 127}),
+    ],
+)
+def test_with_such_variables_a_program_s_name_is_only_that(
+    theatre: Theatre, argv: tuple[str, ...], codes: set[int]
+) -> None:
+    ran = theatre.stage({"UID": "7"}).run(argv)
+    assert ran.code in codes
+    assert ran.err
 
 
 @pytest.mark.parametrize("stdin", [b"hello", b"x" * (1 << 20)], ids=["short", "long"])
