@@ -61,6 +61,8 @@ class Choice:
 
 def choose(workspace: Workspace, wanted: Wanted, settings: Settings) -> Choice:
     """Load what is needed and choose; the goals may be none."""
+    if wanted.affected:
+        workspace.everything("")  # before git has other work
     changes = _Changes(workspace.root, wanted.since) if wanted.affected else None
     below = workspace.folder if wanted.narrowed else None
     request = workspace.request(

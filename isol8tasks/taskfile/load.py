@@ -6,6 +6,7 @@ import contextlib
 import functools
 import os
 import sys
+from collections import defaultdict
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import TYPE_CHECKING
@@ -138,7 +139,7 @@ def _as_main_module(module: ModuleType, folder: Path, root: Path) -> Iterator[se
     What it imported of the workspace is forgotten again: the next task file may mean another module
     by the same name, and what a module declares is declared for each that imports it.
     """
-    before, search = dict(sys.modules), list(sys.path)
+    before, search = frozenset(sys.modules), list(sys.path)
     place = os.getcwd()
     own = {name: sys.modules.pop(name) for name in _own_modules(root, folder)}
     sys.modules[module.__name__] = module
@@ -151,15 +152,32 @@ def _as_main_module(module: ModuleType, folder: Path, root: Path) -> Iterator[se
     finally:
         sys.path[:] = search
         os.chdir(place)
-        _forget(before.keys() - own.keys(), read, root)
+        _forget(before.difference(own), read, root)
         sys.modules |= own
 
 
-_foreign: dict[Path, set[str]] = {}
-"""Names of modules that are not the workspace's, by its root: there are hundreds."""
+_AT_START = frozenset((*sys.modules, *sys.builtin_module_names, "__main__"))
 
 
-_AT_START = frozenset(sys.modules)
+class _Foreign:
+    """Modules that are not the workspace's; there are hundreds, so each is looked at once.
+
+    `late` are those that some task file may have been the first to import, by their first name.
+    """
+
+    def __init__(self) -> None:
+        self.names = {"__main__"}
+        self.late: dict[str, set[str]] = {}
+
+    def add(self, name: str) -> None:
+        self.names.add(name)
+        top = name.partition(".")[0]
+        if name not in _AT_START and top != "isol8tasks":
+            self.late.setdefault(top, set()).add(name)
+
+
+_foreign: defaultdict[Path, _Foreign] = defaultdict(_Foreign)
+"""By the workspace's root."""
 
 
 def _own_modules(root: Path, folder: Path) -> list[str]:
@@ -167,16 +185,15 @@ def _own_modules(root: Path, folder: Path) -> list[str]:
 
     And of those that others imported, where the folder has another module of that name.
     """
-    foreign = _foreign.setdefault(root, {"__main__"})
-    found = [name for name in sys.modules.keys() - foreign if _is_own(name, root)]
-    foreign.update(sys.modules.keys() - set(found))
-    others = foreign - _AT_START - set(sys.builtin_module_names)
-    tops = {name.partition(".")[0] for name in others & sys.modules.keys()} - {"isol8tasks"}
-    hidden = {top for top in tops if os.path.lexists(folder / f"{top}.py")}
-    return [
-        *found,
-        *(name for name in others & sys.modules.keys() if name.partition(".")[0] in hidden),
-    ]
+    foreign, found = _foreign[root], []
+    for name in sys.modules.keys() - foreign.names:
+        if _is_own(name, root):
+            found.append(name)
+        else:
+            foreign.add(name)
+    beside = {file.removesuffix(".py") for file in os.listdir(folder) if file.endswith(".py")}
+    hidden = (foreign.late[top] for top in foreign.late.keys() & beside)
+    return [*found, *(name for names in hidden for name in names if name in sys.modules)]
 
 
 def _is_own(name: str, root: Path) -> bool:

@@ -386,7 +386,7 @@ class TestLimits:
         ran = isol8tasks("run", "--dry-run", env={"ISOL8TASKS_CEILINGS": "pids=10, timeout=5"})
         err = "error: stage 'a' states pids 20: the ceiling is 10\n  --> isol8file.py:2\n"
         failed(ran, err + CEILING)
-        env = {"ISOL8TASKS_LIMITS": "timeout=0.3", "ISOL8TASKS_CEILINGS": "pids=20"}
+        env = {"ISOL8TASKS_LIMITS": "timeout=0.3", "ISOL8TASKS_CEILINGS": "timeout=20s"}
         write(root=declared("a", run="sleep 30"))
         assert isol8tasks("run", env=env).code == 1
 
