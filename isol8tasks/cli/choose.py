@@ -159,12 +159,13 @@ class _Changes:
             self._found = error
 
     def get(self) -> Changes:
-        """The changes, or the error."""
+        """The changes, or the error. What Python makes of modules that we run is none of them."""
         self._thread.join()
         if isinstance(self._found, Exception):
             raise self._found
         assert self._found is not None  # noqa: S101 -- the thread set it
-        return self._found
+        paths = (path for path in self._found.paths if "__pycache__" not in path.split("/"))
+        return attrs.evolve(self._found, paths=frozenset(paths))
 
 
 def _affected(

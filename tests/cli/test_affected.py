@@ -255,6 +255,8 @@ def test_why(isol8tasks: Program, repository: Repository) -> None:
     assert "    libs/core/src/a changed\n" in ran.stdout
     assert f"    requires {CORE}:check, which is affected\n" in ran.stdout
     assert ran.stderr.startswith("1 changed file since the merge base with main (")
+    assert list(repository.folder.glob("tools/__pycache__/*.pyc")), "which nobody ignores"
+    assert isol8tasks("list", "--affected").stderr == ran.stderr
 
 
 def test_a_broken_task_file_may_be_affected(isol8tasks: Program, repository: Repository) -> None:
