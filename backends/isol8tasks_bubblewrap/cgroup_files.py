@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import attrs
 
-from isol8tasks.model.limits import Limits
+from isol8tasks.model.limits import Limits, socket_memory
 from isol8tasks_bubblewrap.cgroup_layout import Branch
 
 _PERIOD = 100_000
@@ -55,11 +55,15 @@ def settings(branch: Branch, limits: Limits) -> tuple[Setting, ...]:
 
 
 def _memory_1(limits: Limits) -> tuple[Setting, ...]:
-    """The sum with swap is never below the memory alone, so it comes second."""
-    memory = str(limits.memory)
+    """The sum with swap is never below the memory alone, so it comes second.
+
+    Version 1 counts the buffers of TCP and UDP apart, and not at all where nobody sets their limit.
+    """
+    memory, sockets = str(limits.memory), str(socket_memory(limits.memory))
     return (
         Setting(file="memory.limit_in_bytes", value=memory),
         Setting(file="memory.memsw.limit_in_bytes", value=memory, unless=_NO_SUCH_FILE),
+        Setting(file="memory.kmem.tcp.limit_in_bytes", value=sockets, unless=_NO_SUCH_FILE),
     )
 
 

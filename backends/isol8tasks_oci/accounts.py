@@ -18,7 +18,8 @@ from pathlib import Path
 
 import attrs
 
-from isol8tasks.backend.cgroup_tree import write
+from isol8tasks.backend.cgroup_tree import read, refused, write
+from isol8tasks.model.limits import socket_memory
 from isol8tasks_oci.groups import ours_around
 
 _ROOT = Path("/sys/fs/cgroup")
@@ -28,6 +29,8 @@ _USAGE = re.compile(rb"^usage_usec (\d+)$", re.MULTILINE)
 _NEVER = 1 << 62
 _PATIENCE, _SETTLED = 1.0, 0.05
 """Seconds for the word that a group was removed, and from then on for all of its words."""
+
+SOCKETS_FILE = "memory.kmem.tcp.limit_in_bytes"
 
 _EFD = os.EFD_CLOEXEC | os.EFD_NONBLOCK
 
@@ -75,6 +78,7 @@ class Accounts:
 
     def _open_v1(self, root: Path, memory: str, cpu: str) -> None:
         folder = f"{root}/memory{memory}"
+        _bound_sockets(folder)
         self._open("oom", f"{folder}/memory.oom_control")
         for group in filter(None, (memory, ours_around(memory))):
             self._open("peak", f"{root}/memory{group}/memory.max_usage_in_bytes")
@@ -168,6 +172,19 @@ class Accounts:
             os.close(file)
         self._files.clear()
         self._unsubscribe()
+
+
+def _bound_sockets(folder: str) -> None:
+    """What engines leave out: version 1 does not count the buffers of TCP and UDP with the rest."""
+    limit, sockets = read(f"{folder}/memory.limit_in_bytes"), f"{folder}/{SOCKETS_FILE}"
+    if limit is None:
+        return
+    try:
+        write(sockets, str(socket_memory(int(limit))))
+    except FileNotFoundError:
+        return  # a kernel without that account
+    except OSError as error:
+        raise refused(f"write to {sockets}", error) from error
 
 
 def _matched(pattern: re.Pattern[bytes], text: bytes) -> int | None:

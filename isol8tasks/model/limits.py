@@ -64,3 +64,11 @@ class Limits:
         if Limit.DISK not in limits.stated and limits.disk >= limits.memory:
             limits = attrs.evolve(limits, disk=max(1, limits.memory // 2))
         return limits
+
+
+def socket_memory(memory: int) -> int:
+    """Bytes of buffers of TCP and UDP beside so many bytes of memory.
+
+    For version 1 of control groups, where they are an account of their own.
+    """
+    return max(1, memory // 8)

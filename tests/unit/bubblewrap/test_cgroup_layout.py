@@ -270,7 +270,11 @@ SMALL = Limits(memory=64 << 20, pids=20, cpus=0.25)
         (
             branch(1, "memory"),
             SMALL,
-            [("memory.limit_in_bytes", "67108864"), ("memory.memsw.limit_in_bytes", "67108864")],
+            [
+                ("memory.limit_in_bytes", "67108864"),
+                ("memory.memsw.limit_in_bytes", "67108864"),
+                ("memory.kmem.tcp.limit_in_bytes", "8388608"),
+            ],
         ),
         (branch(1, "pids"), SMALL, [("pids.max", "20")]),
         (
