@@ -28,10 +28,18 @@ def exit_status(pidfd: int) -> int | None:
 
     Linux 6.15 and later tell that (PIDFD_GET_INFO with PIDFD_INFO_EXIT); OSError elsewhere.
     """
-    asked = bytearray(_INFO.pack(_EXITED, *[0] * 13))
-    fcntl.ioctl(pidfd, _GET_INFO, asked)
+    try:
+        asked = _asked(pidfd)
+    except ProcessLookupError:  # also said of one that is reaped in this very moment
+        asked = _asked(pidfd)
     mask, *rest = _INFO.unpack(bytes(asked))
     return int(rest[-1]) if mask & _EXITED else None
+
+
+def _asked(pidfd: int) -> bytearray:
+    asked = bytearray(_INFO.pack(_EXITED, *[0] * 13))
+    fcntl.ioctl(pidfd, _GET_INFO, asked)
+    return asked
 
 
 def from_status(status: int) -> Ended:

@@ -114,7 +114,8 @@ def test_a_whole_run(real: Make, tmp_path: Path) -> None:
 def test_nothing_runs_on_when_we_are_gone(real: Make) -> None:
     sandbox = real()
     state = partial(sandbox._engine.state, sandbox._id)
-    threading.Thread(target=_quietly, args=(sandbox,), daemon=True).start()
+    program = threading.Thread(target=_quietly, args=(sandbox,), daemon=True)
+    program.start()
     time.sleep(0.3)
     assert state().running
     sandbox._holder._channel.close()
@@ -122,6 +123,8 @@ def test_nothing_runs_on_when_we_are_gone(real: Make) -> None:
     while state().running:
         assert time.monotonic() < deadline
         time.sleep(0.05)
+    program.join(30)  # it speaks to the engine, which a later test may not
+    assert not program.is_alive()
 
 
 def _quietly(sandbox: FarSandbox) -> None:
