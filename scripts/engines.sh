@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Docker, Podman and rootless Podman on Debian 12 or later, with an image for the tests that needs no registry.
+# Docker, Podman and rootless Podman on Debian 12 or later, with an image for the tests that needs no registry,
+# and the programs that the tests run in sandboxes.
 # As root: installs, configures and starts what is missing; quick where nothing is.
 #
 #   scripts/engines.sh            get everything ready
@@ -13,6 +14,7 @@ user=isol8tasks            # runs rootless Podman, and the tests that need no ro
 socket=/var/run/docker.sock
 docker_log=/var/log/isol8tasks-dockerd.log
 image_packages=(apt bash ca-certificates coreutils curl git procps python3 python3-pip python3-venv)
+test_packages=(busybox-static gcc libc6-dev libseccomp2 make perl)
 
 say() { printf 'engines: %s\n' "$*" >&2; }
 fail() { say "$*"; exit 1; }
@@ -23,8 +25,8 @@ install_missing() {
     command -v "${program%%:*}" >/dev/null || need+=("${program#*:}")
   done
   local installed
-  installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "${image_packages[@]}" 2>/dev/null || true)
-  for program in "${image_packages[@]}"; do
+  installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "${image_packages[@]}" "${test_packages[@]}" 2>/dev/null || true)
+  for program in "${image_packages[@]}" "${test_packages[@]}"; do
     grep -qx "installed $program" <<<"$installed" || need+=("$program")
   done
   [ ${#need[@]} -gt 0 ] || return 0

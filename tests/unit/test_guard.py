@@ -136,6 +136,33 @@ def test_without_podman_its_tests_are_skipped_but_not_in_ci(
     assert (ran.returncode, word in ran.stdout) == (code, True), ran.stdout
 
 
+SKIPPED = """
+import pytest
+@pytest.mark.skipif(True, reason={0!r})
+def test_marked():
+    pass
+def test_by_itself():
+    pytest.skip({0!r})
+"""
+
+
+@pytest.mark.parametrize(
+    ("reason", "ci", "code"),
+    [
+        ("busybox is not installed", "false", 0),
+        ("busybox is not installed", "true", 1),
+        ("Linux tells it from 6.15 on", "true", 0),
+    ],
+)
+def test_in_ci_only_what_cannot_be_installed_is_skipped(
+    folder: Path, reason: str, ci: str, code: int
+) -> None:
+    env = {"CI": ci, "ISOL8TASKS_TEST_NO_SKIP": ""}
+    ran = run(folder, "", SKIPPED.format(reason), **env)
+    assert ran.returncode == code, ran.stdout
+    assert ("1 failed, 1 error" if code else "2 skipped") in ran.stdout
+
+
 def test_a_skip_says_why(folder: Path, mute: str) -> None:
     env = {"CI": "false", "ISOL8TASKS_TEST_NO_SKIP": "", "DOCKER_HOST": mute}
     (folder / "pytest.ini").write_text((folder / "pytest.ini").read_text() + "addopts = -rs\n")
