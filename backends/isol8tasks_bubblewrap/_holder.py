@@ -142,6 +142,8 @@ def answer(request: dict[str, object], files: list[int], *, sized: bool) -> list
             spawn(files, uid, groups, list(cpus), die_with_us=not sized)  # type: ignore[call-overload]
         case {"do": "pidfd", "pid": int(pid)}:
             return [os.pidfd_open(pid)]
+        case {"do": "proc"}:
+            return [os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)]
     return []
 
 

@@ -169,6 +169,9 @@ class Bubblewrap:
 
     def close(self) -> None:
         """End the holder, and with it all that still runs, and remove what is this run's."""
+        trial = self._trial
+        if trial is not None and trial.launcher is not None and trial.launcher.watch is not None:
+            trial.launcher.watch.close()
         self._holder.close()
         with self._lock:
             if self._trial is not None and self._trial.hierarchy is not None:

@@ -72,6 +72,10 @@ class Holder:
         """A handle on a process that is named by its number among the holder's."""
         return self._ask({"do": "pidfd", "pid": pid})[0]
 
+    def proc(self) -> int:
+        """An open /proc that shows the processes of all sandboxes, and hardly any other."""
+        return self._ask({"do": "proc"})[0]
+
     def close(self) -> None:
         """End the holder and every process that it started; may be repeated."""
         with self._lock:

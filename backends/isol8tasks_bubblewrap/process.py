@@ -14,6 +14,7 @@ from pathlib import Path
 import attrs
 
 from isol8tasks.backend.contract import OutputSink, Stream
+from isol8tasks.backend.watch import MemoryWatch
 from isol8tasks.errors import SandboxError
 from isol8tasks.model.result import Exit
 from isol8tasks_bubblewrap.argv import Layout, bwrap_options
@@ -30,11 +31,15 @@ _OPTIONS, _STATUS, _FILTER = 3, 4, 5
 
 @attrs.frozen(kw_only=True)
 class Launcher:
-    """How to start bwrap here. `system_calls` is the filter for seccomp, in the kernel's form."""
+    """How to start bwrap here. `system_calls` is the filter for seccomp, in the kernel's form.
+
+    `watch` looks after memory where no control group does.
+    """
 
     bwrap: Path
     holder: Holder
     system_calls: bytes
+    watch: MemoryWatch | None = None
 
     def start(
         self,
@@ -44,8 +49,12 @@ class Launcher:
         stdin: bytes = b"",
         groups: Sequence[int] = (),
         cpus: Sequence[int] = (),
+        memory: int | None = None,
     ) -> BwrapProcess:
-        """Start a sandbox as this host uid; SandboxError when bwrap cannot be started."""
+        """Start a sandbox as this host uid; SandboxError when bwrap cannot be started.
+
+        `memory` is what the whole tree may have, in bytes, for the watch.
+        """
         words = [str(self.bwrap), "--args", str(_OPTIONS), "--json-status-fd", str(_STATUS)]
         words += ["--seccomp", str(_FILTER), "--", *layout.argv]
         given = bwrap_options(layout)
@@ -64,7 +73,8 @@ class Launcher:
             ends.close_theirs()
             os.close(options)
             os.close(system_calls)
-        return BwrapProcess(self.holder, ends, stdin)
+        watch = None if memory is None else self.watch
+        return BwrapProcess(self.holder, ends, stdin, watch=watch, memory=memory or 0)
 
 
 class _Ends:
@@ -106,10 +116,25 @@ def _in_memory(content: bytes) -> int:
 
 
 class BwrapProcess:
-    """A running sandbox. `finish` is called once; `kill` from any thread at any time."""
+    """A running sandbox. `finish` is called once; `kill` from any thread at any time.
 
-    def __init__(self, holder: Holder, ends: _Ends, stdin: bytes) -> None:
+    With a watch it is killed when all of it has more than `memory` bytes, and `overgrown` then.
+    """
+
+    def __init__(
+        self,
+        holder: Holder,
+        ends: _Ends,
+        stdin: bytes,
+        *,
+        watch: MemoryWatch | None = None,
+        memory: int = 0,
+    ) -> None:
         self._holder = holder
+        self._watch = watch
+        self._memory = memory
+        self._namespace: int | None = None
+        self.overgrown = False
         self._ends = ends
         self._stdin = memoryview(stdin)
         self._status_text = b""
@@ -123,6 +148,10 @@ class BwrapProcess:
             self._killed = True
             if self._init is not None:
                 _kill(self._init)
+
+    def _overgrow(self) -> None:
+        self.overgrown = True
+        self.kill()
 
     def finish(self, sink: OutputSink) -> Exit:
         """Feed the sink until the end; on return no process of the sandbox is left.
@@ -185,6 +214,9 @@ class BwrapProcess:
         if self._init is None and (pid := self._reported("child-pid")) is not None:
             with suppress(SandboxError):  # it may be gone already
                 self._init = self._holder.pidfd(pid)
+            self._namespace = self._reported("pid-namespace")
+            if self._watch is not None and self._namespace is not None:
+                self._watch.add(self._namespace, self._memory, self._overgrow)
         with self._lock:
             if self._init is not None and (self._killed or not piece):
                 _kill(self._init)
@@ -207,6 +239,8 @@ class BwrapProcess:
                 raise SandboxError(f"a killed sandbox was not gone after {_GRACE:.0f} s")
 
     def _close(self) -> None:
+        if self._watch is not None and self._namespace is not None:
+            self._watch.drop(self._namespace)
         with self._lock:
             if self._init is not None:
                 os.close(self._init)

@@ -108,7 +108,7 @@ class BubblewrapSandbox:
             if not self._usage().oom_killed:
                 raise
             ended = Exit(code=None)  # the kernel took bwrap itself
-        return self._judged(ended)
+        return self._judged(ended, overgrown=self._process.overgrown)
 
     def _start(self, argv: tuple[str, ...], stdin: bytes) -> BwrapProcess:
         layout, uid = self._layout(argv), self._lease.host_uid
@@ -116,15 +116,22 @@ class BubblewrapSandbox:
         cpus = () if Limit.CPUS in held else processors(self._spec.limits, self._number)
         with ExitStack() as stack:
             lists = stack.enter_context(self._group.task_lists()) if self._group else ()
-            return self._shop.launcher.start(layout, user=uid, stdin=stdin, groups=lists, cpus=cpus)
+            return self._shop.launcher.start(
+                layout,
+                user=uid,
+                stdin=stdin,
+                groups=lists,
+                cpus=cpus,
+                memory=self._spec.limits.memory,
+            )
 
     def _usage(self) -> Usage:
         return self._group.usage() if self._group is not None else Usage()
 
-    def _judged(self, ended: Exit) -> Exit:
-        """The exit with what the kernel counted, and the limit that it saw trip."""
+    def _judged(self, ended: Exit, *, overgrown: bool) -> Exit:
+        """The exit with what the kernel counted, and the limit that it saw trip, or we."""
         usage = self._usage()
-        limit = Limit.MEMORY if usage.oom_killed else None
+        limit = Limit.MEMORY if usage.oom_killed or overgrown else None
         if limit is None and ended.code != 0 and self._full():
             limit = Limit.DISK
         return attrs.evolve(

@@ -11,6 +11,7 @@ from isol8tasks.backend.contract import Capabilities, Probe
 from isol8tasks.backend.folders import ClaimedFolder, make_folder, reachable_by_others
 from isol8tasks.backend.seccomp import host_filter
 from isol8tasks.backend.uids import UidLease
+from isol8tasks.backend.watch import MemoryWatch
 from isol8tasks.errors import SandboxError
 from isol8tasks.model.image import ImageKind, LayerKind
 from isol8tasks.model.limits import Enforcement, Limit, Limits
@@ -74,8 +75,10 @@ def _working(found: Found, launcher: Launcher, cache: Path, failures: list[str])
     grouped = _by_groups(launcher, hierarchy, cache)
     held = frozenset(limit for limit in grouped if grouped[limit].how is Enforcement.ENFORCED)
     limits = {**_weakly(groups), **grouped, **_disk(launcher, cache)}
-    if Limit.CPUS not in held:
-        launcher = attrs.evolve(launcher, system_calls=host_filter(pinned=True))
+    if Limit.MEMORY not in held:
+        launcher = attrs.evolve(launcher, watch=MemoryWatch(launcher.holder.proc))
+    calls = host_filter(pinned=Limit.CPUS not in held, counted=Limit.MEMORY not in held)
+    launcher = attrs.evolve(launcher, system_calls=calls)
     probe = Probe(
         version=found.version,
         rootless=os.geteuid() != 0,
@@ -108,9 +111,13 @@ def _weakly(groups: Hierarchy | Missing) -> dict[Limit, _Held]:
         reason, remedy = groups.reason, groups.remedy
     approximate = Enforcement.APPROXIMATE
     weak = {Limit.CPUS: _Held(approximate, f"by whole processors; {reason}", remedy)}
-    for limit in (Limit.MEMORY, Limit.PIDS):
+    how = {
+        Limit.MEMORY: "per process, and looked at 20 times a second for all",
+        Limit.PIDS: "per process",
+    }
+    for limit, words in how.items():
         if PRLIMIT.exists():
-            weak[limit] = _Held(approximate, f"per process; {reason}", remedy)
+            weak[limit] = _Held(approximate, f"{words}; {reason}", remedy)
         else:
             weak[limit] = _Held(Enforcement.NONE, f"there is no {PRLIMIT}; {reason}", remedy)
     return weak

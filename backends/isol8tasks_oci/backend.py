@@ -24,6 +24,7 @@ from isol8tasks.backend.folders import ClaimedFolder, draft_of, make_folder, swe
 from isol8tasks.backend.seccomp import to_json
 from isol8tasks.backend.syscalls import FILTER
 from isol8tasks.backend.uids import UidLease
+from isol8tasks.backend.watch import MemoryWatch
 from isol8tasks.errors import BackendUnavailable, Isol8Error, SandboxError
 from isol8tasks.model.digest import Digest
 from isol8tasks.model.image import Image
@@ -69,6 +70,7 @@ class ContainerBackend:
         self._found: _Found | None = None
         self._places: Places | None = None
         self._guard = Guard()
+        self._watch = MemoryWatch(lambda: os.open("/proc", os.O_RDONLY | os.O_CLOEXEC))
         self._claim: ClaimedFolder | None = None
         self._bakery: Bakery | None = None
         self._ready: dict[tuple[Image, Digest], LocalImage] = {}
@@ -201,6 +203,7 @@ class ContainerBackend:
                 engine=engine,
                 places=self._places,
                 guard=self._guard,
+                watch=self._watch,
                 folder=folder,
                 hosts=_hosts_file(self._folder),
                 grouped=self._told().grouped and os.geteuid() == 0,
@@ -212,7 +215,7 @@ class ContainerBackend:
 
     def _container(self, spec: SandboxSpec, image: LocalImage, way: Way, uid: int) -> ContainerSpec:
         terms = Terms(
-            seccomp=to_json(FILTER),
+            seccomp=to_json(FILTER if Limit.MEMORY in way.sent else FILTER.counted()),
             sent=way.sent,
             runtime=self._options.runtime,
             own_kernel=way.own_kernel,
@@ -259,7 +262,7 @@ class ContainerBackend:
     def close(self) -> None:
         """End what was started for this run, and remove what is its own."""
         with self._lock, ExitStack() as stack:
-            for each in (self._engine, self._claim, self._places, self._guard):
+            for each in (self._engine, self._claim, self._places, self._guard, self._watch):
                 if each is not None:
                     stack.callback(each.close)
             self._places = self._claim = self._engine = None

@@ -22,7 +22,8 @@ _GRACE = 10.0
 class FirstProcess:
     """A handle on the process whose end is the end of all others in its container.
 
-    `token` is a word of its command line that no other process has.
+    `token` is a word of its command line that no other process has. `namespace` is the inode of its
+    process namespace, None where that is not for us to see.
     """
 
     def __init__(self, engine: Engine, container: str, token: str) -> None:
@@ -32,6 +33,9 @@ class FirstProcess:
         pid = engine.state(container).pid
         self.handle = self._open(pid, token)
         self._accounts = Accounts(pid, container)
+        self.namespace: int | None = None
+        with suppress(OSError):
+            self.namespace = os.stat(f"/proc/{pid}/ns/pid").st_ino
 
     def _open(self, pid: int, token: str) -> int:
         """A handle on the right process: its number may be of another pid namespace than ours."""

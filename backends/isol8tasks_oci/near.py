@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import attrs
@@ -18,6 +18,7 @@ import attrs
 from isol8tasks.backend.contract import Fetched, OutputSink, SandboxSpec, TreeEntry
 from isol8tasks.backend.folders import remove_tree
 from isol8tasks.backend.uids import UidLease
+from isol8tasks.backend.watch import MemoryWatch
 from isol8tasks.errors import SandboxError
 from isol8tasks.model.limits import Limit
 from isol8tasks.model.result import Exit
@@ -40,12 +41,14 @@ _KILLED = 137
 class NearShop:
     """What the sandboxes of a run share. `folder` is this run's own.
 
-    `grouped` tells that the engine puts a container into a control group of ours.
+    `grouped` tells that the engine puts a container into a control group of ours; `watch` looks
+    after memory where no control group does.
     """
 
     engine: Engine
     places: Places
     guard: Guard
+    watch: MemoryWatch
     folder: Path
     hosts: Path
     grouped: bool = False
@@ -72,6 +75,7 @@ class NearSandbox:
         self._group = groups.name_of(token) if shop.grouped else ""
         self._lock = threading.Lock()
         self._killed = False
+        self._overgrown = False
         with ExitStack() as undo:
             undo.callback(lease.close)
             self._folder.mkdir(0o700)
@@ -148,11 +152,29 @@ class NearSandbox:
             if stdin:
                 self._pipes.give(stdin)
             words = command(argv, self._env, stdin=bool(stdin))
-            self._pipes.pump(words, sink, self._first.handle)
+            with self._watched():
+                self._pipes.pump(words, sink, self._first.handle)
             return self._judged()
         except BaseException:
             self.kill()
             raise
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Kill it when all of it has too much memory, where nobody else does."""
+        namespace = self._first.namespace
+        if self._ceilings.memory is None or namespace is None:
+            yield
+            return
+        self._shop.watch.add(namespace, self._ceilings.memory, self._overgrow)
+        try:
+            yield
+        finally:
+            self._shop.watch.drop(namespace)
+
+    def _overgrow(self) -> None:
+        self._overgrown = True
+        self.kill()
 
     def _unstarted(self) -> Exit:
         if self._killed:
@@ -174,7 +196,7 @@ class NearSandbox:
         ended = self._first.ended(ask=used.oom_killed is None and self._held)
         killed = ended.oom_killed if used.oom_killed is None else used.oom_killed
         code = None if self._killed and ended.code == _KILLED else ended.code
-        limit = Limit.MEMORY if killed else None
+        limit = Limit.MEMORY if killed or self._overgrown else None
         if limit is None and code not in {0, None} and self._shop.places.full(self._place):
             limit = Limit.DISK
         return attrs.evolve(self._exit(code, used), limit=limit)

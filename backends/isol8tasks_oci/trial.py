@@ -295,7 +295,8 @@ def _how(limit: Limit, found: Findings, facts: Facts) -> tuple[Enforcement, str,
     if limit in found.sent and not facts.rootless:
         return Enforcement.UNVERIFIED, "the engine takes it, but it did not trip when tried", ""
     if limit in found.tripped and limit is not Limit.CPUS:
-        why = "per process; the engine is rootless and holds no control groups"
+        looked = ", and looked at 20 times a second for all" if limit is Limit.MEMORY else ""
+        why = f"per process{looked}; the engine is rootless and holds no control groups"
         return Enforcement.APPROXIMATE, why, _DELEGATE
     return Enforcement.NONE, "the engine is rootless and holds no control groups", _DELEGATE
 

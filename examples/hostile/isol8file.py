@@ -36,7 +36,7 @@ resources = [
     hostile("fork-bomb-nested", "forks nested", "a user namespace with a count of its own"),
     hostile("memory-hog", "memory one", "1 GiB in one process", timeout="30s"),
     hostile("memory-hogs", "memory many", "1 GiB in 32 processes", timeout="30s"),
-    hostile("memory-shared", "memory shared", "1 GiB in a memfd", timeout="30s"),
+    hostile("memory-shared", "memory shared", "1 GiB in a memfd, else mapped", timeout="30s"),
     hostile("tmp-hog", "floods blocks /tmp", "3 GiB in /tmp"),
     hostile("shm-hog", "floods blocks /dev/shm", "3 GiB in /dev/shm"),
     hostile("disk-flood", "floods blocks /sandbox", "3 GiB in /sandbox"),

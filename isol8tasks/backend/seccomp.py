@@ -72,17 +72,18 @@ class _Range:
     fate: Answer | Rule
 
 
-def host_filter(*, pinned: bool = False) -> bytes:
+def host_filter(*, pinned: bool = False, counted: bool = False) -> bytes:
     """The program for this host, for bwrap's --seccomp; SandboxError where none can be made.
 
-    `pinned` is for hosts where affinity is the only ceiling on cpus: it also refuses to change it.
+    `pinned` and `counted` are those of `Filter`, for hosts without control groups.
     """
-    return _host_filter(host_architecture(), pinned)
+    return _host_filter(host_architecture(), pinned, counted)
 
 
 @functools.cache
-def _host_filter(architecture: Architecture, pinned: bool) -> bytes:
-    return to_bpf(FILTER.pinned() if pinned else FILTER, architecture)
+def _host_filter(architecture: Architecture, pinned: bool, counted: bool) -> bytes:
+    source = FILTER.pinned() if pinned else FILTER
+    return to_bpf(source.counted() if counted else source, architecture)
 
 
 def to_bpf(source: Filter, architecture: Architecture) -> bytes:

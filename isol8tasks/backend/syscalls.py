@@ -109,15 +109,28 @@ class Filter:
 
     def pinned(self) -> Filter:
         """The same, but affinity cannot be changed: for hosts where it is the only cpu ceiling."""
-        call = "sched_setaffinity"
+        reason = "The sandbox would give itself more cpus than it was given."
+        return self._but(Family("affinity", reason, Answer.EPERM, ("sched_setaffinity",)))
+
+    def counted(self) -> Filter:
+        """The same without memory that no process needs to have mapped.
+
+        For hosts where only looking at the processes tells how much they use: see `watch`.
+        """
+        reason = "It would be nobody's; libraries take a file in /dev/shm or /tmp instead."
+        return self._but(
+            Family("memory of nobody", reason, Answer.ENOSYS, ("memfd_create", "shmget"))
+        )
+
+    def _but(self, other: Family) -> Filter:
+        """The same, but with another answer to these calls."""
         kept = (
-            attrs.evolve(family, calls=tuple(each for each in family.calls if each != call))
+            attrs.evolve(
+                family, calls=tuple(call for call in family.calls if call not in other.calls)
+            )
             for family in self.families
         )
-        reason = "The sandbox would give itself more cpus than it was given."
-        return attrs.evolve(
-            self, families=(*kept, Family("affinity", reason, Answer.EPERM, (call,)))
-        )
+        return attrs.evolve(self, families=(*kept, other))
 
 
 def _family(name: str, answer: Answer, reason: str, calls: str) -> Family:

@@ -24,7 +24,8 @@ class Limit(enum.StrEnum):
 class Enforcement(enum.StrEnum):
     """How a host holds a limit.
 
-    `enforced`: the kernel accounts for the whole process tree. `approximate`: per process.
+    `enforced`: the kernel accounts for the whole process tree. `approximate`: per process, or by
+    looking at the tree now and then.
     `none`: not at all. `unverified`: it is claimed, but did not trip when it was tried.
     """
 

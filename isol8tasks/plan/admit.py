@@ -17,7 +17,7 @@ from isol8tasks.model.stage import Stage
 IMAGE_HINT = "use Image.python(), Image.node() or Image.bash(), or a backend that has such images"
 
 _WEAKLY = {
-    Enforcement.APPROXIMATE: "per process only",
+    Enforcement.APPROXIMATE: "only approximately",
     Enforcement.UNVERIFIED: "perhaps",
     Enforcement.NONE: "not at all",
 }

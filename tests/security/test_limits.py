@@ -33,8 +33,8 @@ MANY_SMALL_ONES = """
 import os, time
 for _ in range(8):
     if os.fork() == 0:
-        x = bytearray(40 << 20)
-        time.sleep(0.5)
+        x = bytearray(os.urandom(64) * (40 << 14))
+        time.sleep(1)
         os._exit(0)
 for _ in range(8): os.wait()
 """
@@ -51,15 +51,32 @@ finally:
 
 @pytest.mark.parametrize("program", [ONE_PROCESS, MANY_SMALL_ONES], ids=["one", "many"])
 def test_memory(bench: Bench, program: str) -> None:
-    """Per process only, each of the small ones is within its limit."""
+    """Without control groups one process is denied more, and a sum is seen by looking."""
     ended = bench.attack(program, limits=MEMORY, outputs=[]).exit
     if bench.enforcement(Limit.MEMORY) is FIRM:
         assert ended.limit is Limit.MEMORY
         assert ended.peak_memory_bytes is not None
         assert ended.peak_memory_bytes <= MEMORY.memory
+    elif program is ONE_PROCESS:
+        assert (ended.code, ended.limit) == (1, None)
     else:
-        assert ended.limit is None
-        assert (ended.code != 0) is (program is ONE_PROCESS)
+        assert (ended.code, ended.limit) == (None, Limit.MEMORY)
+
+
+SHARED_WITH_CHILDREN = """
+import os, time
+x = os.urandom(64) * (90 << 14)
+for _ in range(4):
+    if os.fork() == 0:
+        time.sleep(0.5)
+        os._exit(0)
+for _ in range(4): os.wait()
+"""
+
+
+def test_what_processes_share_is_counted_once(bench: Bench) -> None:
+    ended = bench.attack(SHARED_WITH_CHILDREN, limits=MEMORY, outputs=[]).exit
+    assert (ended.code, ended.limit) == (0, None)
 
 
 def test_memory_of_a_child_whose_parent_goes_on(bench: Bench) -> None:
@@ -106,10 +123,11 @@ print(*(count - before[name] for name, count in held().items()))
 
 
 def test_what_sockets_hold_counts_too(bench: Bench) -> None:
-    """Version 1 of control groups does not count it by itself: then 400 MiB are held by each."""
+    """Version 1 of control groups does not by itself: then it is 458 and 229 MiB, as it is far."""
     ran = bench.attack(SOCKETS, limits=MEMORY, outputs=[])
     assert ran.exit.code == 0 or ran.exit.limit is Limit.MEMORY, ran.err
-    if bench.enforcement(Limit.MEMORY) is FIRM and ran.exit.code == 0:
+    near = bench.explanation(Limit.DISK).endswith("for all")
+    if bench.enforcement(Limit.MEMORY) is FIRM and near and ran.exit.code == 0:
         assert all(int(mebibytes) < 100 for mebibytes in ran.out.split()), ran.out
 
 
@@ -367,7 +385,7 @@ def test_verdicts(workspace: Workspace, bench: Bench, name: str) -> None:
     )
     firm = bench.enforcement(Limit.MEMORY) is FIRM
     _, stages = workspace.run(*([] if firm else ["--allow-unenforced", "memory"]))
-    if firm or verdict != "out_of_memory":
+    if firm or name in {"many", "disk"}:
         assert stages["it"]["verdict"] == verdict
     if firm and os.geteuid() == 0:
         peak = stages["it"]["peak_memory_bytes"]

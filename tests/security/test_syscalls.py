@@ -290,6 +290,12 @@ def test_affinity_cannot_be_changed_where_it_is_the_ceiling(prober: Prober) -> N
     assert prober.ask(calls, host_filter()) != {calls[0]: EPERM}
 
 
+def test_memory_of_nobody_cannot_be_made_where_it_would_not_be_counted(prober: Prober) -> None:
+    calls = ["memfd_create @ 0", "shmget 0 4096 896"]
+    assert prober.ask(calls, host_filter(counted=True)) == dict.fromkeys(calls, ENOSYS)
+    assert ENOSYS not in prober.ask(calls, host_filter()).values()
+
+
 WRITES_INIT = (
     "import os; os.open('/proc/1/task/1/mem', os.O_RDWR); os.open('/proc/1/mem', os.O_RDWR)"
 )

@@ -97,6 +97,15 @@ def test_affinity_can_be_the_ceiling_on_cpus() -> None:
     assert changed == {"sched_setaffinity"}
 
 
+def test_memory_that_nobody_has_mapped_can_be_refused() -> None:
+    counted = FILTER.counted().fixed()
+    changed = {c: counted[c] for c, a in FILTER.fixed().items() if counted[c] is not a}
+    assert changed == dict.fromkeys(("memfd_create", "shmget"), Answer.ENOSYS)
+    both = FILTER.pinned().counted()
+    assert both.answer("sched_setaffinity") is Answer.EPERM
+    assert both.answer("shmget") is Answer.ENOSYS
+
+
 def test_every_family_says_why() -> None:
     assert all(family.reason.endswith(".") and family.calls for family in FILTER.families)
 

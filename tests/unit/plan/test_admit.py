@@ -238,6 +238,6 @@ def test_nothing_that_works_is_no_refusal(
 def test_what_is_held_weakly_is_said_in_one_sentence() -> None:
     weak = (Limit.MEMORY, Limit.CPUS, Limit.DISK)
     assert weak_notice(weak, WEAK, backend="weak") == (
-        "on this host weak holds memory per process only, cpus perhaps, disk not at all"
+        "on this host weak holds memory only approximately, cpus perhaps, disk not at all"
     )
     assert weak_notice((), WEAK, backend="weak") == ""
