@@ -167,7 +167,9 @@ def run_ad_hoc(
     with _chosen_for_scratch(stage, options) as (plan, chosen, scratch):
         inputs = WorkspaceInputs(scratch)
         with closing(LocalArtifacts(scratch)) as artifacts:
-            return _Run(plan, options, chosen, inputs, artifacts, sinks, cancel).execute()
+            report = _Run(plan, options, chosen, inputs, artifacts, sinks, cancel).execute()
+    stages = tuple(attrs.evolve(result, log=None) for result in report.stages)  # gone by now
+    return attrs.evolve(report, stages=stages)
 
 
 @contextmanager
@@ -220,6 +222,7 @@ def diagnose(options: RunOptions) -> tuple[Diagnosis, ...]:
 
 def sweep(options: RunOptions, *, root: Path | None, older_than: float | None = None) -> Swept:
     """Remove what crashed runs left, in the cache, on the host and in a workspace."""
+    _check_name(options)
     removed = sweep_claims(cache_folder(options) / "scratch")
     if root is not None:
         removed += LocalArtifacts.sweep(root)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from isol8tasks.backend.folders import draft_of, make_folder, reachable_by_others
 from isol8tasks.model.network import NetworkMode
+from isol8tasks_bubblewrap.tree import translated
 
 _USERLAND = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _CONFIGURATION = (
@@ -62,9 +63,13 @@ def _write_once(folder: Path) -> None:
     make_folder(folder)
     for name, text in _FILES.items():
         draft = draft_of(folder / name)
-        draft.write_text(text)
-        draft.chmod(0o644)
-        draft.replace(folder / name)
+        with translated("writing to the cache", folder):
+            try:
+                draft.write_text(text)
+                draft.chmod(0o644)
+                draft.replace(folder / name)
+            finally:
+                draft.unlink(missing_ok=True)
 
 
 def reachable_copy(program: Path, cache: Path) -> Path:

@@ -216,7 +216,7 @@ def _file_step(layer: Layer, base: Path) -> FileStep:
     except OSError as error:
         raise ImageError(
             f"Image.file(): {source} cannot be read: {error.strerror}",
-            hint="its path is relative to the folder of the task file",
+            hint="its path is relative to the root of the workspace",
         ) from error
 
 

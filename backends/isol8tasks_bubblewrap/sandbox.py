@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Iterable
@@ -17,6 +18,7 @@ from isol8tasks.backend.uids import UidLease
 from isol8tasks.errors import SandboxError
 from isol8tasks.model.limits import Limit, Limits
 from isol8tasks.model.result import Exit
+from isol8tasks.model.units import format_size
 from isol8tasks_bubblewrap.argv import SYSTEM_PATH, Layout
 from isol8tasks_bubblewrap.bake import BakedImage
 from isol8tasks_bubblewrap.cgroups import Group, Hierarchy, Usage
@@ -92,7 +94,10 @@ class BubblewrapSandbox:
         try:
             place(tree, self._root, owner=self._lease.host_uid)
         except OSError as error:
-            raise SandboxError(f"cannot place the inputs: {error.strerror}") from error
+            why = error.strerror or ""
+            if error.errno == errno.ENOSPC:
+                why = f"they are more than disk={format_size(self._spec.limits.disk)} holds"
+            raise SandboxError(f"cannot place the inputs: {why}") from error
 
     def run(self, argv: tuple[str, ...], *, stdin: bytes, sink: OutputSink) -> Exit:
         """Run one program to its end."""

@@ -7,6 +7,7 @@ through the engine but create, start and remove.
 
 from __future__ import annotations
 
+import errno
 import secrets
 import threading
 from collections.abc import Iterable, Iterator
@@ -22,6 +23,7 @@ from isol8tasks.backend.watch import MemoryWatch
 from isol8tasks.errors import SandboxError
 from isol8tasks.model.limits import Limit
 from isol8tasks.model.result import Exit
+from isol8tasks.model.units import format_size
 from isol8tasks_oci import groups
 from isol8tasks_oci.accounts import Usage
 from isol8tasks_oci.client import Bind, ContainerSpec, Engine
@@ -136,7 +138,10 @@ class NearSandbox:
         try:
             self._shop.places.put(self._place, tree, uid=self._uid)
         except OSError as error:
-            raise SandboxError(f"cannot place the inputs: {error.strerror}") from error
+            why = error.strerror or ""
+            if error.errno == errno.ENOSPC:
+                why = f"they are more than disk={format_size(self._spec.limits.disk)} holds"
+            raise SandboxError(f"cannot place the inputs: {why}") from error
 
     def run(self, argv: tuple[str, ...], *, stdin: bytes, sink: OutputSink) -> Exit:
         """Let the waiting process become the program, and see that to its end."""

@@ -260,7 +260,7 @@ def pack(source: Path, destination: str, out: IO[bytes] | None = None) -> str:
         where = os.fsdecode(error.filename) if error.filename else source
         raise ImageError(
             f"Image.file(): {where} cannot be read: {error.strerror or error}",
-            hint="its path is relative to the folder of the task file",
+            hint="its path is relative to the root of the workspace",
         ) from error
     return hashing.digest.hexdigest()
 

@@ -129,6 +129,10 @@ def _program(file: str | None, code: str | None, *, stdin: bool) -> Program:
             "standard input cannot be both the program and its data",
             hint="give the program as a file or with -e CODE",
         )
+    if sys.stdin.isatty():
+        from isol8tasks.cli.errors import say  # noqa: PLC0415 -- not for help
+
+        say("note: type the program, then Ctrl-D")
     return Program(_bounded(sys.stdin.buffer, "standard input"))
 
 
@@ -146,7 +150,9 @@ def _program_file(path: Path) -> Program:
 def _bounded(file: IO[bytes], what: str) -> bytes:
     """All of a file, in pieces; UsageError when it does not end in time."""
     content = bytearray()
-    while piece := file.read(_PIECE):
+    piece = bytes(_PIECE)
+    while len(piece) == _PIECE:  # less is the end; on a terminal, another read would wait for more
+        piece = file.read(_PIECE)
         content += piece
         if len(content) > _MOST:
             raise UsageError(

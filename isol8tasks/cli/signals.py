@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while a run goes on."""
+"""Ctrl-C, SIGTERM and SIGHUP while a run goes on."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from isol8tasks.cli.console import Display
     from isol8tasks.engine.cancel import CancelSource
 
-_STOPPING = "stopping; press Ctrl-C again to stop at once"
+_AGAIN = {StopReason.INTERRUPTED: "; press Ctrl-C again to stop at once"}
 
 _MEANING = {
     signal.SIGINT: (StopReason.INTERRUPTED, INTERRUPTED),
     signal.SIGTERM: (StopReason.TERMINATED, TERMINATED),
+    signal.SIGHUP: (StopReason.TERMINATED, TERMINATED),  # a lost terminal; not with nohup
 }
 
 
@@ -45,7 +46,8 @@ class Signals:
         self._thread.start()
         signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
         for number in _MEANING:
-            self._before[number] = signal.signal(number, _nothing)
+            if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+                self._before[number] = signal.signal(number, _nothing)
 
     def __exit__(
         self,
@@ -73,7 +75,8 @@ class Signals:
             os._exit(code)
         self._heard = True
         # Apart, for each may block: a display that nobody reads, and what is slow to stop.
-        threading.Thread(target=self._display.note, args=(_STOPPING,), daemon=True).start()
+        words = f"stopping{_AGAIN.get(reason, '')}"
+        threading.Thread(target=self._display.note, args=(words,), daemon=True).start()
         threading.Thread(target=self._cancel.cancel, args=(reason,), daemon=True).start()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -205,6 +206,7 @@ class Attempt:
         streams: tuple[Captured, Captured] = (Captured(), Captured()),
         produced: tuple[OutputFile, ...] = (),
     ) -> StageResult:
+        printed = any(stream.size for stream in streams)
         return StageResult(
             name=self._stage.name,
             verdict=verdict,
@@ -219,12 +221,15 @@ class Attempt:
             stdout=streams[0],
             stderr=streams[1],
             outputs=produced,
-            log=self._bench.artifacts.log_path(self._stage.name) if ended else None,
+            log=self._bench.artifacts.log_path(self._stage.name) if printed else None,
         )
 
 
-def _words(error: Exception) -> str:
-    return error.message if isinstance(error, Isol8Error) else str(error)
+def _words(error: Isol8Error | OSError) -> str:
+    if isinstance(error, Isol8Error):
+        return error.message
+    where = f": {os.fsdecode(error.filename)}" if error.filename is not None else ""
+    return f"logs and outputs cannot be kept: {error.strerror or error}{where}"
 
 
 def stopped(reason: StopReason | None) -> str:

@@ -9,6 +9,9 @@ import attrs
 
 from isol8tasks.model.units import parse_count, parse_cpus, parse_duration, parse_size
 
+_LEAST_MEMORY = 1 << 20
+"""Bytes; no program starts with less, so that it is a mistake."""
+
 
 class Limit(enum.StrEnum):
     """A limit by the name that a task file uses."""
@@ -62,6 +65,11 @@ class Limits:
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from None
         limits = cls(**given, stated=frozenset(Limit(name) for name in given))
+        if limits.memory < _LEAST_MEMORY:
+            raise ValueError(
+                f"memory: {given['memory']!r} is less than 1m: write 512m; "
+                "a number without a unit is bytes"
+            )
         if Limit.DISK not in limits.stated and limits.disk >= limits.memory:
             limits = attrs.evolve(limits, disk=max(1, limits.memory // 2))
         return limits

@@ -82,8 +82,12 @@ def weak_notice(weak: Iterable[Limit], given: Capabilities, *, backend: str) -> 
     clauses = []
     for level, word in _WEAKLY.items():
         if names := [limit.value for limit in weak if given.enforcement(limit) is level]:
-            clauses.append(f"{' and '.join(names)} {word}")
+            clauses.append(f"{_enumerated(names)} {word}")
     return f"on this host {backend} holds {', '.join(clauses)}" if clauses else ""
+
+
+def _enumerated(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def unusable(backend: str, probe: Probe) -> PassedOver:
@@ -139,11 +143,14 @@ def _network_lacks(stage: Stage, given: Capabilities, backend: str) -> PassedOve
     mode = stage.network.mode
     if mode in given.networks:
         return None
+    hint = "see 'isol8tasks doctor' for what each backend gives on this host"
+    if mode is NetworkMode.ALLOW:
+        hint = "no backend filters yet: bake what is downloaded into the image, or Network.host()"
     return _lacks(
         stage,
         f"{backend} cannot give the network mode {mode}",
         f"'{stage.name}' wants the network mode '{mode}', which {backend} cannot give here",
-        hint="see 'isol8tasks doctor' for what each backend gives on this host",
+        hint=hint,
     )
 
 

@@ -89,7 +89,7 @@ def build(
     index = Index.of(taskfile)
     for goal in goals:
         index.require(goal, f"there is no stage or task '{goal}'")
-    order = _order(index)
+    order = check_order(index)
     for stage in taskfile.stages:
         check_stage(stage, index)
     wanted = set(index.expand(goals)) if only else _closure(index, goals)
@@ -98,7 +98,8 @@ def build(
     return Plan(stages=stages, posargs=tuple(posargs), root=taskfile.root)
 
 
-def _order(index: Index) -> tuple[str, ...]:
+def check_order(index: Index) -> tuple[str, ...]:
+    """All stages, each after what it needs; PlanError for a cycle, with its path."""
     before = {name: index.prerequisites(name) for name in index.names}
     try:
         order = topological_order(index.names, before)

@@ -192,7 +192,11 @@ def _check_own(folder: Path) -> None:
             else f"{folder} is no folder",
             hint="remove it: logs and outputs are kept in a folder of that name",
         )
-    if found.st_uid != os.geteuid() and os.geteuid() != 0:
+    _check_owner(folder)
+
+
+def _check_owner(folder: Path) -> None:
+    if os.geteuid() not in {0, folder.lstat().st_uid}:
         raise StoreError(
             f"{folder} belongs to another user",
             hint="remove it, or run as that user",
@@ -257,4 +261,5 @@ def _replace(staging: Path, final: Path) -> None:
 def _move_away(final: Path, parent: Path) -> None:
     """What was there goes with our other temporary files, when the run ends."""
     with suppress(FileNotFoundError):  # another run was quicker
+        _check_owner(final)
         final.rename(parent / f"old-{secrets.token_hex(6)}")

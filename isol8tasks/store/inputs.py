@@ -14,6 +14,7 @@ from isol8tasks.backend.contract import EntryKind, TreeEntry
 from isol8tasks.errors import PlanError, StoreError
 from isol8tasks.model.stage import STATE_FOLDER, Stage
 from isol8tasks.plan.globs import compile_glob, literal_folder
+from isol8tasks.plan.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
@@ -34,7 +35,29 @@ class WorkspaceInputs:
         self._trees: dict[tuple[str, tuple[str, ...] | None], tuple[TreeEntry, ...]] = {}
 
     def declared(self, stage: Stage) -> tuple[TreeEntry, ...]:
-        """The files that the stage's globs match; PlanError for a glob that matches none."""
+        """The files that the stage's globs match.
+
+        PlanError for a glob that matches none, and for a working directory that would be empty.
+        """
+        found = self._found(stage)
+        if stage.workdir and found and not stage.input_stages:
+            self._check_workdir(stage, (*(entry.path for entry in found), *_given(stage)))
+        return found
+
+    @staticmethod
+    def _check_workdir(stage: Stage, paths: tuple[str, ...]) -> None:
+        """A linter that looks at an empty folder has nothing to say."""
+        if not any(path.startswith(f"{stage.working_directory}/") for path in paths):
+            below = len(stage.folder) + bool(stage.folder)
+            tops = {path[below:].partition("/")[0] for path in paths if "/" in path[below:]}
+            raise PlanError(
+                f"'{stage.name}' works in '{stage.workdir}', where none of its inputs is"
+                + did_you_mean(stage.workdir, sorted(tops)),
+                where=stage.declared_at,
+                hint="workdir= is relative to the task file; a folder to write to is made by mkdir",
+            )
+
+    def _found(self, stage: Stage) -> tuple[TreeEntry, ...]:
         key = (stage.folder, stage.inputs)
         if key not in self._trees:
             if stage.inputs is None:
@@ -174,6 +197,11 @@ class GitIgnored:
         if folder not in self._specs:
             self._specs[folder] = _read_gitignore(self._base / folder / ".gitignore")
         return self._specs[folder]
+
+
+def _given(stage: Stage) -> list[str]:
+    """The paths of files=, relative to the root."""
+    return [posixpath.join(stage.folder, path) for path, _ in stage.files]
 
 
 def _repository(folder: Path) -> Path:

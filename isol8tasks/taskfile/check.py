@@ -57,7 +57,7 @@ def network(value: object) -> Network:
     if not isinstance(value, Network):
         raise Wrong(
             f"{described(value)} is not a Network",
-            "write Network.none(), Network.allow('example.org') or Network.host()",
+            "write Network.none() or Network.host()",
         )
     return value
 

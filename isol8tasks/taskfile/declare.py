@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Required, TypedDict, TypeVar, Unpack
 
 from isol8tasks.errors import Location
 from isol8tasks.model.address import canonical
-from isol8tasks.model.image import Image, env_pairs
+from isol8tasks.model.image import Image, ImageKind, LayerKind, env_pairs
 from isol8tasks.model.limits import Limit, Limits
 from isol8tasks.model.network import Network
 from isol8tasks.model.stage import Command, Secret, Stage, Task
@@ -91,6 +91,7 @@ class StageWord:
             if extra and callable(extra[0]):
                 raise Wrong("needs image=", "write @stage.python(image=Image.python())")
             _check_words(extra, words, PythonWords, ("image",))
+            _check_python(words["image"])
 
         def declare(function: Callable[[], object]) -> Stage:
             site = call_site()
@@ -205,6 +206,14 @@ def _check_unknown(words: Mapping[str, object], known: tuple[str, ...]) -> None:
         if word not in known:
             guess = did_you_mean(word, known)
             raise Wrong(f"has no '{word}'{guess}", f"it takes {', '.join(sorted(known))}")
+
+
+def _check_python(image: object) -> None:
+    """Of an engine's image nobody knows before it is there."""
+    if not isinstance(image, Image) or image.kind not in {ImageKind.BASH, ImageKind.NODE}:
+        return
+    if not any(layer.kind is LayerKind.PIP for layer in image.layers):
+        raise Wrong(f"image: {image} has no python", "write image=Image.python()")
 
 
 def _check_variables(stage: Stage) -> None:

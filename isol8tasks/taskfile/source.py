@@ -125,6 +125,25 @@ def _check_kind(function: FunctionType, node: FunctionNode) -> None:
         first = arguments[0]
         hint = "a stage is called without arguments: pass it data by files=, stdin= or env="
         raise _refusal(function, first.lineno, f"has the argument '{first.arg}'", hint)
+    for given in _returns(node):
+        hint = "nobody would look at it: let the stage fail with raise, assert or sys.exit()"
+        raise _refusal(function, given.lineno, "returns a value", hint)
+
+
+def _returns(node: FunctionNode) -> Iterator[ast.Return]:
+    """What the function itself returns, but for None; not what those inside it do."""
+    pending: list[ast.AST] = [*node.body]
+    while pending:
+        inner = pending.pop()
+        if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
+            continue
+        if isinstance(inner, ast.Return) and not _is_none(inner.value):
+            yield inner
+        pending += ast.iter_child_nodes(inner)
+
+
+def _is_none(value: ast.expr | None) -> bool:
+    return value is None or (isinstance(value, ast.Constant) and value.value is None)
 
 
 def _check_names(function: FunctionType) -> None:

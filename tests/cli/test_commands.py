@@ -300,3 +300,12 @@ def test_a_completion_imports_as_little(project: Callable[[str], Path], tmp_path
     )
     assert "plain,lint" in ran.stdout
     assert not set(ran.stderr.splitlines()) & (HEAVY | {"isol8tasks.app", "isol8tasks.engine"})
+
+
+@pytest.mark.bubblewrap
+def test_sweep_knows_the_name_of_a_backend(isol8tasks: Program, folder: Path) -> None:
+    ran = isol8tasks("sweep", "--backend", "bubblewarp")
+    assert (ran.code, ran.out) == (3, "")
+    assert ran.err.startswith(
+        "error: there is no backend named 'bubblewarp'; did you mean 'bubblewrap'?\n"
+    )

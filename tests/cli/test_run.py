@@ -61,7 +61,6 @@ SINGLE = {
     ("allowed",): (
         (
             "! allowed  failed (allowed)  TIME  exit code 4\n"
-            "  log: .isol8tasks/allowed\n"
             "\n"
             "! allowed  failed (allowed)  TIME  exit code 4\n"
             "1 failed (allowed) in TIME (bubblewrap)\n"
@@ -71,7 +70,6 @@ SINGLE = {
     ("retried",): (
         (
             "✗ retried  failed  TIME  exit code 5, 3 attempts\n"
-            "  log: .isol8tasks/retried\n"
             "\n"
             "✗ retried  failed  TIME  exit code 5, 3 attempts\n"
             "1 failed in TIME (bubblewrap)\n"
@@ -81,7 +79,6 @@ SINGLE = {
     ("endless",): (
         (
             "✗ endless  timed out  TIME  still running after TIME\n"
-            "  log: .isol8tasks/endless\n"
             "\n"
             "✗ endless  timed out  TIME  still running after TIME\n"
             "1 timed out in TIME (bubblewrap)\n"
@@ -135,7 +132,6 @@ def test_quiet(isol8tasks: Program, project: Callable[[str], Path]) -> None:
     assert (ran.out, ran.err, ran.code) == (
         (
             "! allowed  failed (allowed)  TIME  exit code 4\n"
-            "  log: .isol8tasks/allowed\n"
             "! allowed  failed (allowed)  TIME  exit code 4\n"
             "1 failed (allowed), 1 passed in TIME (bubblewrap)\n"
         ),
@@ -255,7 +251,7 @@ def test_an_image_that_cannot_be_had_is_explained_once(isol8tasks: Program, fold
 ✗ image python + file(no, /opt/x)
   --> isol8file.py:2
   │ Image.file(): {folder}/no cannot be read: No such file or directory
-  hint: its path is relative to the folder of the task file
+  hint: its path is relative to the root of the workspace
 ✗ a  error  its image could not be prepared
 ✗ b  error  its image could not be prepared
 

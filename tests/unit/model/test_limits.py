@@ -27,7 +27,7 @@ def test_what_is_stated() -> None:
         ({"memory": "64m"}, 32 << 20),
         ({"memory": "1g"}, 256 << 20),
         ({"memory": "64m", "disk": "1g"}, 1 << 30),
-        ({"memory": 1}, 1),
+        ({"memory": 1 << 20}, 1 << 19),
     ],
 )
 def test_an_unstated_disk_fits_into_the_memory(stated: Any, disk: int) -> None:

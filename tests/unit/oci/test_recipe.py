@@ -256,7 +256,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, name: str) -> None:
     (tmp_path / "broken").symlink_to("nowhere")
     with pytest.raises(ImageError, match="cannot be read: No such file") as caught:
         recipe(Image("x").file(name, "/opt/a"), tmp_path)
-    assert "relative to the folder of the task file" in caught.value.hint
+    assert "relative to the root of the workspace" in caught.value.hint
 
 
 @pytest.mark.parametrize(

@@ -245,3 +245,13 @@ def test_keywords_mean_what_they_say(tree: Any, names: Any) -> None:
 def test_keywords_never_break(expression: str) -> None:
     with contextlib.suppress(UsageError):
         parse_keywords(expression).match(["a", "b"])
+
+
+@pytest.mark.parametrize("members", [("t",), ("u",)])
+def test_tasks_that_only_contain_each_other_are_a_cycle(
+    stage: MakeStage, task: MakeTask, taskfile: MakeFile, members: tuple[str, ...]
+) -> None:
+    declared = taskfile(stage("a"), task("t", *members), task("u", "t"))
+    with pytest.raises(PlanError, match=r"^tasks contain each other: t → ") as caught:
+        select(declared, targets=("t",))
+    assert caught.value.where is not None

@@ -72,6 +72,40 @@ def test_a_glob_that_matches_nothing_is_an_error(tmp_path: Path) -> None:
     assert caught.value.hint.startswith(f"globs are relative to {tmp_path}; a stage among")
 
 
+@pytest.mark.parametrize(
+    ("folder", "workdir", "message"),
+    [
+        ("", "scr", "'s' works in 'scr', where none of its inputs is; did you mean 'src'?"),
+        ("a", "scr", "'s' works in 'scr', where none of its inputs is; did you mean 'src'?"),
+        ("", "web/app", "'s' works in 'web/app', where none of its inputs is"),
+        ("", "src", ""),
+        ("a", "src", ""),
+        ("", "made/here", ""),
+    ],
+)
+def test_a_working_directory_without_inputs_is_an_error(
+    tmp_path: Path, folder: str, workdir: str, message: str
+) -> None:
+    write(tmp_path, "src/a.py", "a/src/a.py")
+    stage = Stage(
+        name="s",
+        image=Image.bash(),
+        command=Exec(("true",)),
+        declared_at=Location("isol8file.py", 7),
+        inputs=("src/**",),
+        files=(("made/here/x", b""),),
+        folder=folder,
+        workdir=workdir,
+    )
+    inputs = WorkspaceInputs(tmp_path)
+    if not message:
+        assert inputs.declared(stage)
+        return
+    with pytest.raises(PlanError) as caught:
+        inputs.declared(stage)
+    assert (caught.value.message, str(caught.value.where)) == (message, "isol8file.py:7")
+
+
 def test_links_are_kept_and_not_followed(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     root = tmp_path / "root"

@@ -113,7 +113,7 @@ def test_a_module_beside_it_may_declare(folder: Path, declare: Load) -> None:
 def test_bom_and_windows_lines(folder: Path) -> None:
     path = folder / "isol8file.py"
     path.write_bytes(
-        b"\xef\xbb\xbffrom isol8tasks import *\r\n@stage.python(image=Image.bash())\r\n"
+        b"\xef\xbb\xbffrom isol8tasks import *\r\n@stage.python(image=Image.python())\r\n"
         b"def a():\r\n    '''x\r\n    y'''\r\n    1\r\n"
     )
     command = load(path).stages[0].command
@@ -297,7 +297,7 @@ def test_a_listing_imports_little(folder: Path) -> None:
     (folder / "isol8file.py").write_text(
         "from isol8tasks import *\n"
         "a = stage('a', image=Image.bash(), run='x', inputs=['src/**'], outputs=['[ab]'])\n"
-        "@stage.python(image=Image.bash())\ndef b(): print(1)\n"
+        "@stage.python(image=Image.python())\ndef b(): print(1)\n"
     )
     heavy = {"structlog", "cattrs", "rich", "pathspec", "subprocess", "difflib"}
     script = (

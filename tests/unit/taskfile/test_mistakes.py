@@ -189,7 +189,7 @@ WORDS = [
     (
         "network='none'",
         "network: 'none' is not a Network",
-        "write Network.none(), Network.allow('example.org') or Network.host()",
+        "write Network.none() or Network.host()",
     ),
     ("timeout='30 s'", "timeout: '30 s' is not a duration", DURATION),
     ("timeout='٣s'", "timeout: '٣s' is not a duration", DURATION),
@@ -199,6 +199,11 @@ WORDS = [
     ("timeout='9000h'", "timeout: '9000h' is too large for a duration", DURATION),
     ("memory='512mb'", "memory: '512mb' is not a size", SIZE),
     ("memory=1.5", "memory: 1.5 is not a size", SIZE),
+    (
+        "memory='512'",
+        "memory: '512' is less than 1m",
+        "write 512m; a number without a unit is bytes",
+    ),
     ("disk='1x'", "disk: '1x' is not a size", SIZE),
     ("output_limit=[]", "output_limit: [] is not a size", SIZE),
     ("cpus='two'", "cpus: 'two' is not a number of cpus", "write 0.5, 1, 2 …"),

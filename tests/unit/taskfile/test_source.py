@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 OUTSIDE = "import or define it inside the function, or pass it by files= or env="
 ALONE = "leave @stage.python(…) alone above the function"
 PLAIN = "write a plain function: def name(): …"
+GIVEN = "nobody would look at it: let the stage fail with raise, assert or sys.exit()"
 DATA = "a stage is called without arguments: pass it data by files=, stdin= or env="
 
 
@@ -237,6 +238,18 @@ def test_a_function_named_like_a_module(declare: Load, folder: Path) -> None:
             4,
             "python stage 'f' has the argument 'rest'",
             DATA,
+        ),
+        (
+            "@stage.python(image=py)\ndef f():\n    if 1:\n        return False\n",
+            6,
+            "python stage 'f' returns a value",
+            GIVEN,
+        ),
+        (
+            "@stage.python(image=Image.node())\ndef f(): ...\n",
+            3,
+            "stage.python() image: node has no python",
+            "write image=Image.python()",
         ),
         (
             "import functools\n@stage.python(image=py)\n@functools.cache\ndef f(): ...\n",
