@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -17,11 +18,16 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    Write = Callable[..., None]
+    At = Callable[[str], "Program"]
+
 PROJECTS = Path(__file__).parents[1] / "projects"
 STARTS_SANDBOXES = frozenset({"run", "exec", "doctor", "sweep"})
 ENGINES = frozenset({"docker", "podman"})
 IMAGES = "ISOL8TASKS_IMAGES"
 """What scripts/engines.sh made, by the names of a task file."""
+
+HEAD = "from isol8tasks import Image, stage, task\n"
 
 _TIME = re.compile(r"\b\d+(\.\d+)?s\b|\b\d+m\d\ds\b")
 
@@ -129,3 +135,68 @@ def project(folder: Path) -> Callable[[str], Path]:
         return folder
 
     return copy
+
+
+def declared(name: str, words: str = "", run: str = "true") -> str:
+    """A line that declares a stage."""
+    return f"stage('{name}', image=Image.bash(), run={run!r}{words and ', ' + words})\n"
+
+
+@pytest.fixture
+def write(folder: Path) -> Write:
+    """Writes task files by their folders, "root" for the root, in a folder that is a workspace."""
+    (folder / "isol8tasks.toml").touch()
+
+    def put(files: Mapping[str, str] | None = None, **packages: str) -> None:
+        for name, text in packages.items():
+            put({f"{name}/isol8file.py" if name != "root" else "isol8file.py": HEAD + text})
+        for path, text in (files or {}).items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_text(text)
+
+    return put
+
+
+@pytest.fixture
+def at(isol8tasks: Program, folder: Path) -> At:
+    """The program in a folder below."""
+
+    def go(name: str) -> Program:
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        return attrs.evolve(isol8tasks, folder=folder / name)
+
+    return go
+
+
+@pytest.fixture
+def services(write: Write) -> None:
+    """A root and three packages."""
+    write(
+        root="__doc__ = 'Everything.'\n"
+        + declared("unit", "tags=['quick']")
+        + "task('checks', 'unit', '//services/api:checks', default=True)\n",
+        **{
+            "libs/core": declared("wheel", "outputs=['dist/*']", "mkdir dist; echo w > dist/w")
+            + declared("unit"),
+            "services/api": "__doc__ = 'The API.'\n"
+            + declared("unit", "inputs=['//libs/core:wheel'], description='Tests.'")
+            + declared("lint", "requires=[':unit', '//:unit']")
+            + "task('checks', 'unit', ':lint', default=True)\n",
+            "services/web": declared("unit", "requires=['//services/api:checks']"),
+        },
+    )
+
+
+def failed(ran: Ran, err: str) -> None:
+    """It is a mistake of the user's: said in full, and nothing else."""
+    assert (ran.code, ran.stdout, ran.stderr) == (2, "", err)
+
+
+def stages(ran: Ran) -> list[str]:
+    assert (ran.code, ran.stderr) == (0, "")
+    return [stage["name"] for stage in json.loads(ran.stdout)["stages"]]
+
+
+def verdicts(folder: Path) -> dict[str, str]:
+    stages = json.loads((folder / "report.json").read_text())["stages"]
+    return {stage["name"]: stage["verdict"] for stage in stages}
