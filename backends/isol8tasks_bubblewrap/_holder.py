@@ -109,6 +109,9 @@ def spawn(
         os.setsid()
         for file in files[1 : 1 + groups]:
             os.write(file, b"0")
+        write(
+            "/proc/self/oom_score_adj", "1000"
+        )  # before anybody else's, on a machine without room
         if cpus:
             os.sched_setaffinity(0, cpus)
         passed = files[1 + groups :]

@@ -96,7 +96,7 @@ class BubblewrapSandbox:
         except OSError as error:
             why = error.strerror or ""
             if error.errno == errno.ENOSPC:
-                why = f"they are more than disk={format_size(self._spec.limits.disk)} holds"
+                why += f": they are more than disk={format_size(self._spec.limits.disk)} holds"
             raise SandboxError(f"cannot place the inputs: {why}") from error
 
     def run(self, argv: tuple[str, ...], *, stdin: bytes, sink: OutputSink) -> Exit:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -22,6 +23,8 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CHUNK = 1 << 20
 MAX_DEPTH = 100
 MAX_FILES = 10_000
+MAX_SECONDS = 30
+"""For names that take long to match; copying does not count into a stage's own time either."""
 MAX_PATH = 2048
 """Bytes; half of what Linux takes, so that there is room for the folder it is copied to."""
 
@@ -136,6 +139,7 @@ class Outputs:
         self._matched: set[str] = set()
         self._copied: list[str] = []
         self._left = max_bytes
+        self._deadline = time.monotonic() + MAX_SECONDS
         with _opened(into) as target:
             self._folders = _Folders(target, None)
 
@@ -150,6 +154,8 @@ class Outputs:
 
         OutputRefused for a name that must not come out.
         """
+        if time.monotonic() > self._deadline:
+            raise OutputRefused(f"looking for outputs took longer than {MAX_SECONDS} s")
         hits = [glob for glob, spec in self._specs.items() if spec.match_file(path)]
         if not hits:
             return None
@@ -161,9 +167,7 @@ class Outputs:
                 f"the output {shown} has control characters or broken text in its name"
             )
         if len(os.fsencode(full)) > MAX_PATH:
-            raise OutputRefused(
-                f"the output {shown[:100]}… has a path longer than {MAX_PATH} bytes"
-            )
+            raise OutputRefused(f"an output has a path longer than {MAX_PATH} bytes")
         return full
 
     def write(self, full: str, size: int, *, executable: bool, pieces: Iterable[bytes]) -> None:

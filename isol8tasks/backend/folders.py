@@ -72,6 +72,9 @@ def sweep_claims(parent: Path, release: Callable[[Path], None] = lambda _folder:
 
 def remove_tree(path: Path) -> None:
     """Remove a tree, whatever modes, names and depth a stranger gave it; follows no link."""
+    if path.is_symlink():  # chmod would follow one that it is given by name
+        path.unlink(missing_ok=True)
+        return
     with suppress(RecursionError, OSError):
         shutil.rmtree(path)
     if os.path.lexists(path):

@@ -45,6 +45,7 @@ _RETURNS = {
     Answer.EPERM: _ERRNO | errno.EPERM,
     Answer.ENOSYS: _ERRNO | errno.ENOSYS,
     Answer.EAFNOSUPPORT: _ERRNO | errno.EAFNOSUPPORT,
+    Answer.EOPNOTSUPP: _ERRNO | errno.EOPNOTSUPP,
 }
 
 

@@ -31,6 +31,7 @@ class Answer(enum.Enum):
     EPERM = "EPERM"
     ENOSYS = "ENOSYS"
     EAFNOSUPPORT = "EAFNOSUPPORT"
+    EOPNOTSUPP = "EOPNOTSUPP"
     KILL = "kill"
 
 
@@ -149,7 +150,7 @@ _ALLOWED = (
         """read write open openat openat2 creat close close_range lseek pread64 pwrite64 readv
         writev preadv pwritev preadv2 pwritev2 stat fstat lstat newfstatat statx statfs fstatfs
         access faccessat faccessat2 truncate ftruncate fallocate fadvise64 readahead fsync fdatasync
-        sync syncfs sync_file_range flock fcntl dup dup2 dup3 umask sendfile copy_file_range""",
+        sync syncfs sync_file_range flock dup dup2 dup3 umask sendfile copy_file_range""",
     ),
     _family(
         "folders and names",
@@ -162,9 +163,9 @@ _ALLOWED = (
     _family(
         "extended attributes",
         Answer.ALLOW,
-        "cp, tar and installers copy them; the trusted ones need a capability.",
-        """setxattr lsetxattr fsetxattr getxattr lgetxattr fgetxattr listxattr llistxattr flistxattr
-        removexattr lremovexattr fremovexattr setxattrat getxattrat listxattrat removexattrat""",
+        "cp, tar and installers look for them. Setting is refused: see below.",
+        """getxattr lgetxattr fgetxattr listxattr llistxattr flistxattr removexattr lremovexattr
+        fremovexattr getxattrat listxattrat removexattrat""",
     ),
     _family(
         "waiting",
@@ -239,8 +240,8 @@ _ALLOWED = (
         "sockets",
         Answer.ALLOW,
         "On sockets that `socket` gave; the network namespace decides whom they reach.",
-        """connect accept accept4 bind listen shutdown getsockname getpeername setsockopt getsockopt
-        sendto recvfrom sendmsg recvmsg sendmmsg recvmmsg""",
+        """connect accept accept4 bind listen shutdown getsockname getpeername getsockopt sendto
+        recvfrom sendmsg recvmsg sendmmsg recvmmsg""",
     ),
     _family(
         "System V and POSIX IPC",
@@ -310,6 +311,13 @@ _REFUSED = (
     ),
     _family("setting clocks", Answer.EPERM, "The machine has one.", "clock_settime settimeofday"),
     _family(
+        "attributes of files",
+        Answer.EOPNOTSUPP,
+        "No control group counts the lists that come with a file in memory. Programs that copy "
+        "attributes take this for a file system without them.",
+        "setxattr lsetxattr fsetxattr setxattrat",
+    ),
+    _family(
         "memory placement",
         Answer.EPERM,
         "Moves pages on the machine's nodes; libnuma takes EPERM as: there is no NUMA here.",
@@ -344,6 +352,8 @@ _CLONE_NEW = 0x7E020000
 _AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK = 1, 2, 10, 16
 _NETLINK_ROUTE = 0
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
+_SOL_SOCKET, _SO_ATTACH_FILTER, _SO_ATTACH_REUSEPORT_CBPF = 1, 26, 51
+_F_SETLEASE, _F_NOTIFY = 1024, 1026
 _PR_SET_MM, _PR_SCHED_CORE = 35, 62
 _PERSONALITIES = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)
 """PER_LINUX, PER_LINUX32, both with UNAME26, and the question what it is."""
@@ -364,6 +374,18 @@ _RULES = (
         Answer.EAFNOSUPPORT,
     ),
     Rule("socketpair", _any_of(0, (_AF_UNIX,), Answer.ALLOW), Answer.EAFNOSUPPORT),
+    # Socket filters are compiled into memory that all of the machine shares: who fills that keeps
+    # everybody from loading a filter, and so a sandbox from starting.
+    Rule(
+        "setsockopt",
+        tuple(
+            Case((Condition(1, _SOL_SOCKET), Condition(2, option)), Answer.EPERM)
+            for option in (_SO_ATTACH_FILTER, _SO_ATTACH_REUSEPORT_CBPF)
+        ),
+        Answer.ALLOW,
+    ),
+    # A lease on a file that others read, too, makes them wait.
+    Rule("fcntl", _any_of(1, (_F_SETLEASE, _F_NOTIFY), Answer.EPERM), Answer.ALLOW),
     # Both put words into the mouth of a terminal that was passed in.
     Rule("ioctl", _any_of(1, (_TIOCSTI, _TIOCLINUX), Answer.EPERM), Answer.ALLOW),
     # SET_MM rewrites what /proc says of a program; a core-scheduling cookie keeps the neighbours

@@ -10,14 +10,17 @@ from collections.abc import Iterable
 
 MASK = b"***"
 _SHORTEST = 4
+_UNQUOTED = ("", "/", "!'()*", "/!'()*")
+"""What is left as it is by Python, by JavaScript's encodeURIComponent, and by both."""
+_PERCENT = re.compile(r"%[0-9A-F]{2}")
 
 
 class Mask:
     """Replaces secret values, also where they are encoded or split across writes.
 
-    Known forms: as it is, base64 and its URL-safe alphabet at each of three offsets, hexadecimal,
-    URL-, JSON- and Python-escaped. A value shorter than 4 bytes is masked as it is, but not its
-    encodings, which would hit innocent text.
+    Known forms: as it is, base64 and its URL-safe alphabet at each of three offsets, or cut into
+    lines, hexadecimal, URL-, JSON- and Python-escaped. A value shorter than 4 bytes is masked as it
+    is, but not its encodings, which would hit innocent text.
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
@@ -79,9 +82,18 @@ def _forms(value: bytes) -> set[bytes]:
         return forms
     text = value.decode(errors="replace")
     forms |= {value.hex().encode(), value.hex().upper().encode()}
-    forms |= {urllib.parse.quote(value, safe="").encode(), urllib.parse.quote_plus(value).encode()}
-    forms |= {json.dumps(text, ensure_ascii=ascii_)[1:-1].encode() for ascii_ in (True, False)}
-    forms.add(ascii(text)[1:-1].encode())  # as refusals show names
+    quoted = {urllib.parse.quote(value, safe=safe) for safe in _UNQUOTED}
+    quoted.add(urllib.parse.quote_plus(value))
+    forms |= {form.encode() for form in quoted}
+    forms |= {_PERCENT.sub(lambda found: found[0].lower(), form).encode() for form in quoted}
+    strings = {json.dumps(text, ensure_ascii=ascii_)[1:-1] for ascii_ in (True, False)}
+    strings |= {json.dumps(form)[1:-1] for form in strings}  # JSON in JSON
+    forms |= {form.encode() for form in strings}
+    forms |= {form.replace("/", "\\/").encode() for form in strings}
+    forms |= {ascii(text)[1:-1].encode(), repr(text)[1:-1].encode()}  # as refusals show names
+    forms.add(repr(value)[2:-1].encode())
+    lines = base64.encodebytes(value).splitlines()
+    forms.update(line for line in lines if len(lines) > 1 and len(line) >= _SHORTEST)
     for offset in range(3):
         forms |= _base64_core(value, offset)
     return forms

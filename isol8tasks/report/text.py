@@ -20,7 +20,7 @@ _ESCAPES = {code: chr(code).encode("unicode_escape").decode() for code in _SHOWN
 # https://github.com/actions/runner/blob/main/src/Runner.Common/ActionCommand.cs
 _HASH_COMMAND = re.compile(r"##([A-Za-z]*)\[")
 # GitHub ignores white space before its newer form.
-_COLON_COMMAND = re.compile(r"^(\s*)::", re.MULTILINE)
+_COLON_COMMAND = re.compile(r"^([^\S\n]*)::", re.MULTILINE)
 # GitLab and Travis fold their logs by these.
 _FOLD_COMMAND = re.compile(r"\b(section_(?:start|end)|travis_fold:(?:start|end)|travis_time):")
 # Buildkite opens a group at these, and only at the start of a line.

@@ -247,7 +247,7 @@ def test_a_path_that_nobody_can_open_is_refused(workspace: Workspace, other: str
     workspace.declare(LONG_PATH.replace("OTHER", other))
     ran, stages = workspace.run()
     assert (ran.code, stages["plant"]["verdict"]) == (1, "failed"), stages
-    assert "'xxx" in stages["plant"]["reason"]
+    assert stages["plant"]["reason"] == "an output has a path longer than 2048 bytes"
 
 
 def test_hostile_input_names_go_in_as_they_are(workspace: Workspace) -> None:
@@ -309,7 +309,8 @@ def test_inputs_that_do_not_fit_are_an_error(workspace: Workspace) -> None:
     )
     ran, stages = workspace.run("--allow-unenforced", "disk")
     assert ran.code == 3
-    assert stages["big"]["reason"] == "cannot place the inputs: No space left on device"
+    why = "cannot place the inputs: No space left on device"
+    assert stages["big"]["reason"] in {why, f"{why}: they are more than disk=1m holds"}
     assert stages["beside"]["verdict"] == "passed"
 
 

@@ -296,6 +296,14 @@ def test_memory_of_nobody_cannot_be_made_where_it_would_not_be_counted(prober: P
     assert ENOSYS not in prober.ask(calls, host_filter()).values()
 
 
+def test_budgets_and_files_of_the_machine_are_out_of_reach(prober: Prober) -> None:
+    """Socket filters, leases, and attributes that no control group counts."""
+    calls = ["setsockopt 0 1 26 @ 16", "setsockopt 0 1 51 @ 16", "fcntl 0 1024 1"]
+    assert prober.ask(calls, host_filter()) == dict.fromkeys(calls, EPERM)
+    attribute = ["fsetxattr 0 @ @ 4 0"]
+    assert prober.ask(attribute, host_filter()) == {attribute[0]: "errno 95"}
+
+
 WRITES_INIT = (
     "import os; os.open('/proc/1/task/1/mem', os.O_RDWR); os.open('/proc/1/mem', os.O_RDWR)"
 )

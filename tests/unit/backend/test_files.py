@@ -246,6 +246,16 @@ def test_deep_folders_are_refused(root: Path, into: Path) -> None:
         collect(root, "", ("**",), into, max_bytes=10)
 
 
+def test_names_that_take_long_to_match_are_given_up(
+    root: Path, into: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "MAX_SECONDS", 0.05)
+    for number in range(200):
+        (root / ("-" * 245 + str(number))).touch()
+    with pytest.raises(OutputRefused, match=r"^looking for outputs took longer than 0.05 s$"):
+        collect(root, into, "**/*-*-*.xml")
+
+
 def test_the_size_is_capped_in_all(root: Path, into: Path) -> None:
     place([entry("a", b"x" * 6), entry("b", b"x" * 6)], root, owner=None)
     with pytest.raises(OutputRefused, match="larger than the disk limit, at 'b'"):

@@ -68,6 +68,15 @@ def test_removing_what_a_stranger_wrote(tmp_path: Path) -> None:
     assert (outside / "kept").exists()
 
 
+def test_removing_a_link_leaves_what_it_leads_to(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir(0o500)
+    (tmp_path / "link").symlink_to(outside)
+    remove_tree(tmp_path / "link")
+    assert not (tmp_path / "link").is_symlink()
+    assert outside.stat().st_mode & 0o777 == 0o500
+
+
 def test_reachable_by_others(tmp_path: Path) -> None:
     assert reachable_by_others(Path("/usr/bin/env"))
     closed = tmp_path / "closed"

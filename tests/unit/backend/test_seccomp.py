@@ -32,6 +32,7 @@ RETURNS = {
     Answer.EPERM: 0x00050001,
     Answer.ENOSYS: 0x00050026,
     Answer.EAFNOSUPPORT: 0x00050061,
+    Answer.EOPNOTSUPP: 0x0005005F,
 }
 ANSWERS = {value: answer for answer, value in RETURNS.items()}
 LIBSECCOMP = ctypes.util.find_library("seccomp")

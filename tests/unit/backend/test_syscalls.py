@@ -84,6 +84,12 @@ def test_what_a_kernel_may_lack_is_absent(call: str) -> None:
         ("prctl", (15,), Answer.ALLOW),  # PR_SET_NAME
         ("prctl", (35,), Answer.EPERM),
         ("prctl", (62,), Answer.EPERM),
+        ("setsockopt", (3, 1, 2), Answer.ALLOW),  # SO_REUSEADDR
+        ("setsockopt", (3, 6, 26), Answer.ALLOW),  # of TCP
+        ("setsockopt", (3, 1, 26), Answer.EPERM),  # SO_ATTACH_FILTER
+        ("setsockopt", (3, 1, 51 | 1 << 32), Answer.EPERM),  # SO_ATTACH_REUSEPORT_CBPF
+        ("fcntl", (3, 6), Answer.ALLOW),  # F_SETLK
+        ("fcntl", (3, 1024), Answer.EPERM),  # F_SETLEASE
     ],
 )
 def test_arguments(call: str, arguments: tuple[int, ...], answer: Answer) -> None:

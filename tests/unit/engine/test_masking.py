@@ -23,6 +23,19 @@ ENCODINGS = {
     "url": lambda secret: urllib.parse.quote(secret, safe="").encode(),
     "form": lambda secret: urllib.parse.quote_plus(secret).encode(),
     "json": lambda secret: json.dumps(secret)[1:-1].encode(),
+    "url path": lambda secret: urllib.parse.quote(secret).encode(),
+    "encodeURIComponent": lambda secret: urllib.parse.quote(secret, safe="!'()*").encode(),
+    "url in small letters": lambda secret: (
+        urllib.parse.quote(secret, safe="")
+        .replace("%2F", "%2f")
+        .replace("%2B", "%2b")
+        .replace("%C3%B6", "%c3%b6")
+        .encode()
+    ),
+    "json of php": lambda secret: json.dumps(secret)[1:-1].replace("/", "\\/").encode(),
+    "json in json": lambda secret: json.dumps(json.dumps(secret)[1:-1])[1:-1].encode(),
+    "bytes of python": lambda secret: repr(secret.encode())[2:-1].encode(),
+    "repr of python": lambda secret: repr(secret)[1:-1].encode(),
     "json utf-8": lambda secret: json.dumps(secret, ensure_ascii=False)[1:-1].encode(),
 }
 
@@ -43,6 +56,11 @@ def test_base64_is_masked_at_every_offset(
     assert MASK in masked
     core = len(SECRET.encode()) * 8 // 6 - 2
     assert len(masked) <= len(encoded) - core + len(MASK)
+
+
+def test_base64_in_lines_is_masked() -> None:
+    secret = "".join(f"{number:04d}" for number in range(50))
+    assert Mask([secret]).apply(base64.encodebytes(secret.encode())) == b"***\n" * 4
 
 
 @given(
