@@ -119,12 +119,20 @@ def task_files(root: Path, name: str) -> tuple[str, ...] | None:
     None when git cannot say: it is not installed, does not trust the folder, or that is in no
     working tree.
     """
+    if "GIT_DIR" not in os.environ and not _has_repository(root):
+        return None
     try:
         found = _output(root, *_UNTRACKED, "--cached", "--", f":(glob)**/{name}")
     except (UsageError, OperationError):
         return None
     there = (path for path in _names(found) if os.path.isfile(os.path.join(root, path)))
     return tuple(sorted(posixpath.dirname(path) for path in there))
+
+
+def _has_repository(folder: Path) -> bool:
+    """Whether it is worth to ask: to start git takes longer than all else of a listing."""
+    path = folder.resolve()
+    return any((above / ".git").exists() for above in (path, *path.parents))
 
 
 def _base(root: Path, since: str | None) -> tuple[str, str]:

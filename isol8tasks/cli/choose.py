@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import attrs
 
 from isol8tasks.errors import PlanError, StoreError
-from isol8tasks.model.result import Verdict
 from isol8tasks.plan.select import select
 from isol8tasks.taskfile.root import PROJECT_FILE, SETTINGS_FILE, project_table
 
@@ -115,6 +114,8 @@ def left_out(plan: Plan) -> tuple[str, ...]:
 
 def check_left_out(plan: Plan, past: RunHistory) -> None:
     """PlanError when a stage would get the outputs of one that did not pass."""
+    from isol8tasks.model.result import Verdict  # noqa: PLC0415 -- not for `list`
+
     known = past.read()
     for name in sorted(plan.left_out):
         if name not in known or known[name].verdict is not Verdict.PASSED:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import Any
 
 import attrs
@@ -22,6 +20,8 @@ class Digest:
     @classmethod
     def of(cls, content: bytes) -> Digest:
         """The digest of these bytes."""
+        import hashlib  # noqa: PLC0415 -- a listing needs no digests
+
         return cls(hashlib.sha256(content).hexdigest(), len(content))
 
     def __str__(self) -> str:
@@ -30,4 +30,6 @@ class Digest:
 
 def digest_of_value(value: Any) -> Digest:
     """The digest of a JSON value in its one canonical form: sorted keys, no white space, ASCII."""
+    import json  # noqa: PLC0415 -- see above
+
     return Digest.of(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())
