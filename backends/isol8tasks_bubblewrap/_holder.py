@@ -109,9 +109,7 @@ def spawn(
         os.setsid()
         for file in files[1 : 1 + groups]:
             os.write(file, b"0")
-        write(
-            "/proc/self/oom_score_adj", "1000"
-        )  # before anybody else's, on a machine without room
+        offer_to_the_oom_killer()
         if cpus:
             os.sched_setaffinity(0, cpus)
         passed = files[1 + groups :]
@@ -131,6 +129,14 @@ def spawn(
         os.write(2, f"bwrap: cannot be started: {error}\n".encode(errors="replace"))
     finally:
         os._exit(1)
+
+
+def offer_to_the_oom_killer() -> None:
+    """On a machine without room what runs in sandboxes ends first, where we may say so."""
+    try:
+        write("/proc/self/oom_score_adj", "1000")
+    except OSError:
+        return
 
 
 def answer(request: dict[str, object], files: list[int], *, sized: bool) -> list[int]:

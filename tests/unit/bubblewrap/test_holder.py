@@ -44,6 +44,10 @@ def run(holder: Holder, script: str, *, uid: int | None = AS) -> str:
         return output.read()
 
 
+def test_on_a_machine_without_room_sandboxes_end_first(holder: Holder) -> None:
+    assert run(holder, "cat /proc/self/oom_score_adj").strip() == "1000"
+
+
 def test_folders_are_sized_in_bytes_and_inodes(holder: Holder, open_folder: Path) -> None:
     root = holder.make(open_folder / "1", uid=UID, size=1 << 20, inodes=50)
     file = os.open("big", os.O_CREAT | os.O_WRONLY, dir_fd=root)
@@ -144,7 +148,7 @@ def test_a_caller_that_is_killed_at_once_leaves_nothing(open_folder: Path, count
     mark = _mark()
     for _ in range(10):
         command = [sys.executable, "-c", CRASH, str(UID), str(open_folder), str(count), mark]
-        subprocess.run(command, check=False)
+        assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
         deadline = time.monotonic() + 5
         while _sleepers(mark) and time.monotonic() < deadline:
             time.sleep(0.01)
