@@ -93,7 +93,7 @@ def _forms(value: bytes) -> set[bytes]:
     forms |= {ascii(text)[1:-1].encode(), repr(text)[1:-1].encode()}  # as refusals show names
     forms.add(repr(value)[2:-1].encode())
     lines = base64.encodebytes(value).splitlines()
-    forms.update(line for line in lines if len(lines) > 1 and len(line) >= _SHORTEST)
+    forms.update(line for line in lines if len(lines) > 1 and len(line) >= 2 * _SHORTEST)
     for offset in range(3):
         forms |= _base64_core(value, offset)
     return forms
