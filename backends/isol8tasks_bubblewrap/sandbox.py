@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import threading
 from collections.abc import Iterable
@@ -86,8 +87,7 @@ class BubblewrapSandbox:
     def _make_group(self, limits: Limits) -> Group | None:
         if self._shop.hierarchy is None:
             return None
-        ours = attrs.evolve(limits, pids=limits.pids + _OUR_PROCESSES)
-        return self._shop.hierarchy.create(ours)
+        return self._shop.hierarchy.create(_with_ours(limits))
 
     def put(self, tree: Iterable[TreeEntry]) -> None:
         """Place inputs; nothing runs here yet."""
@@ -200,3 +200,9 @@ class BubblewrapSandbox:
         with undo:
             if self._group is not None:
                 self._group.close()
+
+
+@functools.cache
+def _with_ours(limits: Limits) -> Limits:
+    """The same, with room for our own processes; few stages differ in their limits."""
+    return attrs.evolve(limits, pids=limits.pids + _OUR_PROCESSES)

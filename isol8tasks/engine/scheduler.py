@@ -161,8 +161,8 @@ class Scheduler:
             if name in self.results:
                 continue
             judged = not result.ok and result.verdict is not Verdict.ERROR
-            allowed = judged and self._plan.stage(name).allow_failure
-            result = attrs.evolve(result, allowed=allowed)
+            if judged and self._plan.stage(name).allow_failure:
+                result = attrs.evolve(result, allowed=True)
             self.results[name] = result
             self._emit(StageFinished(result=result))
             self._unwant(name)

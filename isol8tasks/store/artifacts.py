@@ -53,6 +53,7 @@ class LocalArtifacts:
         self._staging = ClaimedFolder(parent)
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
+        self._states: set[Path] = set()
         self._kept = self._staging.path / "kept"
         self._kept.mkdir()
 
@@ -68,8 +69,7 @@ class LocalArtifacts:
         folder_name, name = split(stage)
         number = f"{name}-{next(self._numbers)}"
         staging, final = self._staging.path / number, self._root / self.log_path(stage)
-        with _writing(final.parent) as folder:
-            _own_state(folder)
+        self._open_state(final.parent)
         staging.mkdir()
         (staging / "outputs").mkdir()
         return LocalStageFolder(
@@ -79,6 +79,13 @@ class LocalArtifacts:
             folder=folder_name,
             record=partial(self._record, stage),
         )
+
+    def _open_state(self, folder: Path) -> None:
+        """Once in a run, as no stage can change it; again when somebody removed it."""
+        if folder not in self._states or not folder.is_dir():
+            with _writing(folder):
+                _own_state(folder)
+            self._states.add(folder)
 
     def close(self) -> None:
         """Remove what was begun and not published."""
