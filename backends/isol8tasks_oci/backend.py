@@ -22,7 +22,7 @@ from isol8tasks.backend.contract import (
 )
 from isol8tasks.backend.folders import ClaimedFolder, draft_of, make_folder, sweep_claims
 from isol8tasks.backend.seccomp import to_json
-from isol8tasks.backend.syscalls import FILTER
+from isol8tasks.backend.syscalls import FILTER, Filter
 from isol8tasks.backend.uids import UidLease
 from isol8tasks.backend.watch import MemoryWatch
 from isol8tasks.errors import BackendUnavailable, Isol8Error, SandboxError
@@ -215,7 +215,7 @@ class ContainerBackend:
 
     def _container(self, spec: SandboxSpec, image: LocalImage, way: Way, uid: int) -> ContainerSpec:
         terms = Terms(
-            seccomp=to_json(FILTER if Limit.MEMORY in way.sent else FILTER.counted()),
+            seccomp=to_json(_filter(way)),
             sent=way.sent,
             runtime=self._options.runtime,
             own_kernel=way.own_kernel,
@@ -281,6 +281,12 @@ def ways(facts: Facts, runtime: str | None = None) -> tuple[Way, ...]:
     sents = (trial.HELD, frozenset[Limit]()) if facts.rootless else (trial.HELD,)
     usual = tuple(Way(near=near, sent=sent) for near in nears for sent in sents)
     return alone + usual if other and facts.local and not facts.rootless else usual
+
+
+def _filter(way: Way) -> Filter:
+    if way.own_kernel:
+        return FILTER.alone()
+    return FILTER if Limit.MEMORY in way.sent else FILTER.counted()
 
 
 def ceilings(spec: SandboxSpec, way: Way) -> Ceilings:

@@ -112,6 +112,14 @@ def test_memory_that_nobody_has_mapped_can_be_refused() -> None:
     assert both.answer("shmget") is Answer.ENOSYS
 
 
+def test_what_reaches_no_neighbour_is_allowed_with_a_kernel_of_ones_own() -> None:
+    assert FILTER.alone().answer("setsockopt", (3, 1, 26, 0, 0, 0)) is Answer.ALLOW
+    assert FILTER.alone().answer("fcntl", (3, 1024, 0, 0, 0, 0)) is Answer.ALLOW
+    assert FILTER.alone().answer("socket", (40, 1, 0, 0, 0, 0)) is Answer.EAFNOSUPPORT
+    changed = {rule.call for rule in FILTER.rules} - {rule.call for rule in FILTER.alone().rules}
+    assert changed == {"setsockopt", "fcntl"}
+
+
 def test_every_family_says_why() -> None:
     assert all(family.reason.endswith(".") and family.calls for family in FILTER.families)
 
