@@ -68,13 +68,19 @@ def _held(group: Group, limit: Limit, wall: float) -> bool:
     return group.throttled() and (used.cpu_seconds is None or used.cpu_seconds < 0.75 * wall)
 
 
-def tripped(hierarchy: Hierarchy, run: Run, cache: Path) -> dict[Limit, bool]:
-    """What `trip` found earlier in this boot, else now; only a full success is remembered."""
+def tripped(
+    hierarchy: Hierarchy,
+    run: Run,
+    cache: Path,
+    *,
+    find: Callable[[Hierarchy, Run], dict[Limit, bool]] = trip,
+) -> dict[Limit, bool]:
+    """What `find` found earlier in this boot, else now; only a full success is remembered."""
     file, key = cache / "verified.json", _key(hierarchy)
     known = _recall(file)
     if key in known:
         return dict.fromkeys(hierarchy.holds, True)
-    found = trip(hierarchy, run)
+    found = find(hierarchy, run)
     if all(found.values()):
         _remember(file, [*known, key])
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -357,21 +358,21 @@ def test_a_folder_that_is_gone_is_refused(tmp_path: Path) -> None:
         Hierarchy([branch(1, "memory", folder=str(tmp_path / "gone"))]).create(SMALL)
 
 
-def test_what_tripped_is_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_tripped_is_remembered(tmp_path: Path) -> None:
     tried: list[Hierarchy] = []
     answers = iter([{Limit.MEMORY: False}, {Limit.MEMORY: True}, {Limit.MEMORY: True}])
 
-    def trip(hierarchy: Hierarchy, _: object) -> dict[Limit, bool]:
+    def find(hierarchy: Hierarchy, _: object) -> dict[Limit, bool]:
         tried.append(hierarchy)
         return next(answers)
 
-    monkeypatch.setattr(cgroup_trip, "trip", trip)
+    tripped = partial(cgroup_trip.tripped, cache=tmp_path, find=find)
     here, there = (Hierarchy([branch(1, "memory", folder=name)]) for name in ("/here", "/there"))
     nothing: Callable[..., None] = lambda *_: None  # noqa: E731
-    assert cgroup_trip.tripped(here, nothing, tmp_path) == {Limit.MEMORY: False}
-    assert cgroup_trip.tripped(here, nothing, tmp_path) == {Limit.MEMORY: True}
-    assert cgroup_trip.tripped(here, nothing, tmp_path) == {Limit.MEMORY: True}
-    assert cgroup_trip.tripped(there, nothing, tmp_path) == {Limit.MEMORY: True}
+    assert tripped(here, nothing) == {Limit.MEMORY: False}
+    assert tripped(here, nothing) == {Limit.MEMORY: True}
+    assert tripped(here, nothing) == {Limit.MEMORY: True}
+    assert tripped(there, nothing) == {Limit.MEMORY: True}
     assert tried == [here, here, there]
     assert [path.name for path in tmp_path.iterdir()] == ["verified.json"]
 
