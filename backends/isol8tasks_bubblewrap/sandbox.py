@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import os
 import threading
@@ -13,13 +12,12 @@ from pathlib import Path
 import attrs
 
 from isol8tasks.backend.contract import Fetched, OutputSink, SandboxSpec, TreeEntry
-from isol8tasks.backend.files import collect, make_folder, place
+from isol8tasks.backend.files import collect, make_folder, not_placed, place
 from isol8tasks.backend.folders import remove_tree
 from isol8tasks.backend.uids import UidLease
 from isol8tasks.errors import SandboxError
 from isol8tasks.model.limits import Limit, Limits
 from isol8tasks.model.result import Exit
-from isol8tasks.model.units import format_size
 from isol8tasks_bubblewrap.argv import SYSTEM_PATH, Layout
 from isol8tasks_bubblewrap.bake import BakedImage
 from isol8tasks_bubblewrap.cgroups import Group, Hierarchy, Usage
@@ -94,10 +92,7 @@ class BubblewrapSandbox:
         try:
             place(tree, self._root, owner=self._lease.host_uid)
         except OSError as error:
-            why = error.strerror or ""
-            if error.errno == errno.ENOSPC:
-                why += f": they are more than disk={format_size(self._spec.limits.disk)} holds"
-            raise SandboxError(f"cannot place the inputs: {why}") from error
+            raise not_placed(error, self._spec.limits.disk) from error
 
     def run(self, argv: tuple[str, ...], *, stdin: bytes, sink: OutputSink) -> Exit:
         """Run one program to its end."""

@@ -7,7 +7,6 @@ through the engine but create, start and remove.
 
 from __future__ import annotations
 
-import errno
 import secrets
 import threading
 from collections.abc import Iterable, Iterator
@@ -17,13 +16,13 @@ from pathlib import Path
 import attrs
 
 from isol8tasks.backend.contract import Fetched, OutputSink, SandboxSpec, TreeEntry
+from isol8tasks.backend.files import not_placed
 from isol8tasks.backend.folders import remove_tree
 from isol8tasks.backend.uids import UidLease
 from isol8tasks.backend.watch import MemoryWatch
 from isol8tasks.errors import SandboxError
 from isol8tasks.model.limits import Limit
 from isol8tasks.model.result import Exit
-from isol8tasks.model.units import format_size
 from isol8tasks_oci import groups
 from isol8tasks_oci.accounts import Usage
 from isol8tasks_oci.client import Bind, ContainerSpec, Engine
@@ -138,10 +137,7 @@ class NearSandbox:
         try:
             self._shop.places.put(self._place, tree, uid=self._uid)
         except OSError as error:
-            why = error.strerror or ""
-            if error.errno == errno.ENOSPC:
-                why += f": they are more than disk={format_size(self._spec.limits.disk)} holds"
-            raise SandboxError(f"cannot place the inputs: {why}") from error
+            raise not_placed(error, self._spec.limits.disk) from error
 
     def run(self, argv: tuple[str, ...], *, stdin: bytes, sink: OutputSink) -> Exit:
         """Let the waiting process become the program, and see that to its end."""

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import IO, Self
 
 from isol8tasks.backend.contract import EntryKind, Fetched, OutputRefused, TreeEntry
+from isol8tasks.errors import SandboxError
+from isol8tasks.model.units import format_size
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -42,6 +44,14 @@ def place(tree: Iterable[TreeEntry], root: int, *, owner: int | None) -> None:
                     os.chown(name, owner, owner, dir_fd=folder, follow_symlinks=False)
             else:
                 _write(entry, name, folder, owner)
+
+
+def not_placed(error: OSError, disk: int) -> SandboxError:
+    """What to say when inputs did not get into a sandbox with so many bytes of disk."""
+    why = error.strerror or ""
+    if error.errno == errno.ENOSPC:
+        why += f": they are more than disk={format_size(disk)} holds"
+    return SandboxError(f"cannot place the inputs: {why}")
 
 
 def make_folder(root: int, relative: str, *, owner: int | None) -> None:
