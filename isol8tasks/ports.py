@@ -48,7 +48,7 @@ class StageFolder(Protocol):
 
     @property
     def outputs(self) -> Path:
-        """An empty folder for a backend to copy outputs into."""
+        """An empty folder for a backend to copy outputs into, made when it is asked for."""
         ...
 
     def open_log(self, stream: str) -> IO[bytes]:

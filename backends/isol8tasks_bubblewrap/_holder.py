@@ -29,6 +29,7 @@ PR_SET_PDEATHSIG = 1
 MOST_FILES = 16
 FIRST_SPARE = 100
 
+covered: set[str] = set()
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -56,6 +57,9 @@ def enter_namespaces() -> None:
         write("/proc/self/uid_map", f"{uid} {uid} 1")
         write("/proc/self/gid_map", f"{gid} {gid} 1")
     mount("none", "/", None, MS_REC | MS_SLAVE)
+    # No sandbox sees /sys, and bwrap reads the table of mounts for each of its own: half of it was
+    # below. An ordinary user's mounts stay as they came: there this is refused.
+    libc.umount2(b"/sys", MNT_DETACH)
 
 
 def write(path: str, text: str) -> None:
@@ -66,12 +70,14 @@ def write(path: str, text: str) -> None:
 
 def make(folder: str, uid: int, size: int, inodes: int, *, sized: bool) -> None:
     """A folder with the three writable places of a sandbox, together within `size` bytes."""
+    if sized:
+        cover(os.path.dirname(folder))
     os.mkdir(folder, 0o700)
     if sized:
         options = f"size={size},nr_inodes={inodes},mode=0711,uid={uid},gid={uid}"
         if os.geteuid() != 0:
             options = f"size={size},nr_inodes={inodes},mode=0711"
-        mount("tmpfs", folder, "tmpfs", MS_NOSUID | MS_NODEV, options)
+        mount("tmpfs", folder, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, options)
     os.chmod(folder, 0o711)  # noqa: S103 -- sandboxes of other uids pass it
     for name, mode in (("sandbox", 0o700), ("tmp", 0o1777), ("shm", 0o1777)):
         place = f"{folder}/{name}"
@@ -79,9 +85,19 @@ def make(folder: str, uid: int, size: int, inodes: int, *, sized: bool) -> None:
         if os.geteuid() == 0:
             os.chown(place, uid, uid)
         os.chmod(place, mode)
-        if sized and name != "sandbox":
+        if sized and name == "sandbox":  # the one whose programs may be executed
             mount(place, place, None, MS_BIND)
-            mount("none", place, None, MS_REMOUNT | MS_BIND | MS_NOSUID | MS_NODEV | MS_NOEXEC)
+            mount("none", place, None, MS_REMOUNT | MS_BIND | MS_NOSUID | MS_NODEV)
+
+
+def cover(folder: str) -> None:
+    """Folders of sandboxes are made in memory, where that does not wait for a disk's file system.
+
+    What was in the folder is out of sight for us and for the sandboxes.
+    """
+    if folder not in covered:
+        mount("tmpfs", folder, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=1m,mode=0711")
+        covered.add(folder)
 
 
 def unmake(folder: str, *, sized: bool) -> None:

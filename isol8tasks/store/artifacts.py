@@ -14,9 +14,9 @@ import posixpath
 import secrets
 import shutil
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import IO
@@ -71,7 +71,6 @@ class LocalArtifacts:
         staging, final = self._staging.path / number, self._root / self.log_path(stage)
         self._open_state(final.parent)
         staging.mkdir()
-        (staging / "outputs").mkdir()
         return LocalStageFolder(
             staging,
             final,
@@ -104,9 +103,11 @@ class LocalArtifacts:
         published = self._root / self.log_path(stage) / "outputs"
         kept = self._kept / str(next(self._numbers))
         try:
-            for folder in (published.parents[1], published.parent, published):
+            for folder in (published.parents[1], published.parent):
                 _check_own(folder)
-            shutil.copytree(published, kept / split(stage)[0], ignore=_no_files)
+            if os.path.lexists(published):
+                _check_own(published)
+                shutil.copytree(published, kept / split(stage)[0], ignore=_no_files)
         except FileNotFoundError as error:
             raise PlanError(
                 f"there are no outputs of '{stage}' from an earlier run",
@@ -127,18 +128,26 @@ class LocalStageFolder:
     """One attempt's log and outputs."""
 
     def __init__(
-        self, staging: Path, final: Path, kept: Path, *, folder: str, record: partial[None]
+        self,
+        staging: Path,
+        final: Path,
+        kept: Path,
+        *,
+        folder: str,
+        record: Callable[[Path, tuple[OutputFile, ...]], None],
     ) -> None:
         self._staging = staging
+        self._outputs = staging / "outputs"
         self._final = final
         self._kept = kept
         self._folder = folder
         self._record = record
 
-    @property
+    @cached_property
     def outputs(self) -> Path:
-        """An empty folder for a backend to copy outputs into."""
-        return self._staging / "outputs"
+        """An empty folder for a backend to copy outputs into, made when it is asked for."""
+        self._outputs.mkdir()
+        return self._outputs
 
     def open_log(self, stream: str) -> IO[bytes]:
         """A file for all that a stream prints."""
@@ -146,9 +155,9 @@ class LocalStageFolder:
 
     def seal(self) -> tuple[OutputFile, ...]:
         """Publish log and outputs, replacing those of an earlier run; what was produced."""
-        produced = tuple(_produced(self.outputs))
+        produced = tuple(_produced(self._outputs))
         if produced:
-            shutil.copytree(self.outputs, self._kept, copy_function=os.link)
+            shutil.copytree(self._outputs, self._kept, copy_function=os.link)
         if self._folder:
             self._lift()
         _replace(self._staging, self._final)
@@ -157,11 +166,11 @@ class LocalStageFolder:
 
     def _lift(self) -> None:
         """Beside a task file its outputs are relative to it, and not to the root."""
-        inner, lifted = self.outputs / self._folder, self._staging / "lifted"
+        inner, lifted = self._outputs / self._folder, self._staging / "lifted"
         if inner.is_dir():
             inner.rename(lifted)
-            shutil.rmtree(self.outputs)
-            lifted.rename(self.outputs)
+            shutil.rmtree(self._outputs)
+            lifted.rename(self._outputs)
 
     def discard(self) -> None:
         """Forget what this attempt wrote; harmless after `seal`."""

@@ -80,7 +80,7 @@ def test_the_places_share_one_size_and_only_one_executes(holder: Holder, open_fo
 def test_nobody_else_sees_the_mounts(holder: Holder, open_folder: Path) -> None:
     os.close(holder.make(open_folder / "1", uid=UID, size=1 << 20, inodes=50))
     assert str(open_folder) not in Path("/proc/self/mountinfo").read_text()
-    assert list((open_folder / "1").iterdir()) == []
+    assert list(open_folder.iterdir()) == []
 
 
 def test_programs_get_their_uid_their_files_and_nothing_else(holder: Holder) -> None:
@@ -109,7 +109,7 @@ def test_a_program_that_is_not_there_says_so(holder: Holder) -> None:
 def test_what_cannot_be_made_is_an_error_and_the_holder_goes_on(
     holder: Holder, open_folder: Path
 ) -> None:
-    with pytest.raises(SandboxError, match="cannot make a sandbox: No such file or directory"):
+    with pytest.raises(SandboxError, match="cannot make a sandbox: .*: No such file or directory"):
         holder.make(open_folder / "no/such", uid=UID, size=1 << 20, inodes=50)
     assert run(holder, "echo on") == "on\n"
 
@@ -153,7 +153,7 @@ def test_a_caller_that_is_killed_at_once_leaves_nothing(open_folder: Path, count
         while _sleepers(mark) and time.monotonic() < deadline:
             time.sleep(0.01)
         assert _sleepers(mark) == 0
-        (open_folder / "1").rmdir()  # it is no mount, and empty
+        assert list(open_folder.iterdir()) == []
 
 
 def test_the_holder_survives_no_kill_but_says_so(open_folder: Path) -> None:
