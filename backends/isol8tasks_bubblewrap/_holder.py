@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import array
 import ctypes
-import fcntl
 import json
 import os
 import signal
@@ -26,8 +25,12 @@ MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND = 2, 4, 8, 32, 4096
 MS_REC, MS_SLAVE = 16384, 1 << 19
 MNT_DETACH = 2
 PR_SET_PDEATHSIG = 1
-MOST_FILES = 16
-FIRST_SPARE = 100
+MOST_FILES = 32
+NOT_TO_BE_INHERITED = (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ)
+
+PROCESSORS = os.sched_getaffinity(0)
+with open("/proc/self/oom_score_adj") as file:
+    OOM_SCORE = file.read()
 
 covered: set[str] = set()
 libc = ctypes.CDLL(None, use_errno=True)
@@ -112,47 +115,83 @@ def spawn(
 ) -> None:
     """Start a program, on these processors if any are named.
 
-    The first file has its NUL-separated words, then come the task lists of the control groups that
-    it is to be born in, the others are its 0, 1, 2 and so on.
+    The first file has its NUL-separated words. Then come, for each control group that it is to be
+    born in, the task list of that one and of the one to come back to; the others are its 0, 1, 2
+    and so on.
+
+    This process becomes for a moment what the program is to be. A child that does it would be a
+    copy of all of Python, which takes longer than everything else that is done here.
     """
     words = os.pread(files[0], os.fstat(files[0]).st_size, 0).split(b"\0")
+    lists, passed = files[1 : 1 + 2 * groups], files[1 + 2 * groups :]
+    try:
+        become(uid, lists[::2], cpus)
+        start(words, passed, die_with_us=die_with_us)
+    finally:
+        come_back(uid, lists[1::2])
+
+
+def become(uid: int | None, lists: list[int], cpus: list[int]) -> None:
+    """What a program is to inherit. On a machine without room it ends first, where we may say so.
+
+    The saved uid stays ours until the program is executed.
+    """
+    for file in lists:
+        os.write(file, b"0")
+    set_oom_score("1000")
+    if cpus:
+        os.sched_setaffinity(0, cpus)
+    if uid is not None:
+        os.setresgid(uid, uid, 0)
+        os.setresuid(uid, uid, 0)
+
+
+def come_back(uid: int | None, lists: list[int]) -> None:
+    """Undo it; who cannot is in a sandbox's control group and must not go on."""
+    try:
+        if uid is not None:
+            os.setresuid(0, 0, 0)
+            os.setresgid(0, 0, 0)
+        os.sched_setaffinity(0, PROCESSORS)
+        set_oom_score(OOM_SCORE)
+        for file in lists:
+            os.write(file, b"0")
+    except OSError as error:
+        sys.exit(f"isol8tasks: the holder of the sandboxes cannot go on: {error}")
+
+
+def set_oom_score(score: str) -> None:
+    """How likely the kernel ends this process when it needs room, if we may say so."""
+    try:
+        write("/proc/self/oom_score_adj", score)
+    except OSError:
+        return
+
+
+def start(words: list[bytes], files: list[int], *, die_with_us: bool) -> None:
+    """Execute a program in a child; a number of `files` is never below its new one."""
+    if not die_with_us:
+        moves = [(os.POSIX_SPAWN_DUP2, file, target) for target, file in enumerate(files)]
+        os.posix_spawn(
+            words[0], words, {}, file_actions=moves, setsid=True, setsigdef=NOT_TO_BE_INHERITED
+        )
+        return
     ourselves = os.getpid()
     if os.fork():
         return
     try:
-        for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):
+        for number in NOT_TO_BE_INHERITED:
             signal.signal(number, signal.SIG_DFL)
         os.setsid()
-        for file in files[1 : 1 + groups]:
-            os.write(file, b"0")
-        offer_to_the_oom_killer()
-        if cpus:
-            os.sched_setaffinity(0, cpus)
-        passed = files[1 + groups :]
-        spare = [fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, FIRST_SPARE) for file in passed]
-        for target, file in enumerate(spare):
+        for target, file in enumerate(files):
             os.dup2(file, target, inheritable=True)
-        if uid is not None:
-            os.setgroups([])
-            os.setresgid(uid, uid, uid)
-            os.setresuid(uid, uid, uid)
-        if die_with_us:
-            check(libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "prctl")
-            if os.getppid() != ourselves:
-                os._exit(1)
-        os.execve(words[0], words, {})  # noqa: S606
+        check(libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "prctl")
+        if os.getppid() == ourselves:
+            os.execve(words[0], words, {})  # noqa: S606
     except BaseException as error:  # noqa: BLE001 -- it must not go on as a second holder
         os.write(2, f"bwrap: cannot be started: {error}\n".encode(errors="replace"))
     finally:
         os._exit(1)
-
-
-def offer_to_the_oom_killer() -> None:
-    """On a machine without room what runs in sandboxes ends first, where we may say so."""
-    try:
-        write("/proc/self/oom_score_adj", "1000")
-    except OSError:
-        return
 
 
 def answer(request: dict[str, object], files: list[int], *, sized: bool) -> list[int]:
@@ -206,6 +245,8 @@ def main(number: int, *, sized: bool) -> int:
     connection = socket.socket(fileno=number)
     connection.set_inheritable(False)
     try:
+        if os.geteuid() == 0:
+            os.setgroups([])
         if sized:
             enter_namespaces()
             if child := os.fork():  # the child is the init of the process namespace

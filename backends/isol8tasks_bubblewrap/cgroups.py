@@ -17,6 +17,7 @@ from isol8tasks.model.limits import Limit, Limits
 from isol8tasks_bubblewrap import cgroup_files as files
 from isol8tasks_bubblewrap.cgroup_files import Usage
 from isol8tasks_bubblewrap.cgroup_layout import Branch, Missing, decide, held
+from isol8tasks_bubblewrap.holder import TaskLists
 
 __all__ = ["Group", "Hierarchy", "Missing", "Usage", "find", "look"]
 
@@ -65,19 +66,26 @@ class Group:
         self._denied = False
 
     @contextmanager
-    def task_lists(self) -> Iterator[tuple[int, ...]]:
-        """Open files: a process that writes "0" to each of them is in the group from then on.
+    def task_lists(self) -> Iterator[tuple[TaskLists, ...]]:
+        """Open files: writing "0" to the first of a pair leads into the group, to the second out.
 
         A single-threaded process that moves itself is what the kernel does at once; moving another
         waits for every processor to notice (an RCU grace period), some 12 ms on an idle machine.
         """
         with ExitStack() as stack:
-            lists = []
-            for branch, folder in self._places:
-                path = f"{folder}/{'tasks' if branch.version == 1 else 'cgroup.procs'}"
-                lists.append(_open(path))
-                stack.callback(os.close, lists[-1])
-            yield tuple(lists)
+
+            def opened(path: str) -> int:
+                file = _open(path)
+                stack.callback(os.close, file)
+                return file
+
+            yield tuple(
+                (
+                    opened(_task_list(branch, folder)),
+                    opened(_task_list(branch, _home(branch, os.path.dirname(folder)))),
+                )
+                for branch, folder in self._places
+            )
 
     def usage(self) -> Usage:
         """What was used until now; SandboxError after `close`."""
@@ -208,29 +216,46 @@ def _is_left(parent: str, older_than: float | None) -> bool:
     return False
 
 
+def _home(branch: Branch, parent: str) -> str:
+    """Where the holder stays. In version 2 no process may be where groups with controllers are."""
+    return parent if branch.version == 1 else f"{parent}/{_RUNNER}"
+
+
+def _task_list(branch: Branch, folder: str) -> str:
+    return f"{folder}/{'tasks' if branch.version == 1 else 'cgroup.procs'}"
+
+
 def _pass_on(branch: Branch, parent: str) -> None:
     """Only a group without processes may pass controllers on: so we step aside where we are one."""
+    os.mkdir(_home(branch, parent))
     if branch.vacate:
-        os.mkdir(f"{parent}/{_RUNNER}")
-        _write(f"{parent}/{_RUNNER}/cgroup.procs", str(os.getpid()))
+        _move_all(branch.folder, _home(branch, parent))
     if branch.enable:
         _write(f"{branch.folder}/cgroup.subtree_control", _words("+", branch.enable))
     if branch.controllers:
         _write(f"{parent}/cgroup.subtree_control", _words("+", branch.controllers))
 
 
+def _move_all(source: str, target: str) -> None:
+    """Move all processes of one group to another: ourselves, and the holder that we started."""
+    for pid in (tree.read(f"{source}/cgroup.procs") or "").split():
+        with suppress(ProcessLookupError):
+            tree.write(f"{target}/cgroup.procs", pid)
+
+
 def _close_parent(branch: Branch, parent: str) -> None:
     """Take back what `_pass_on` did, as far as nobody else needs it, and remove the parent."""
-    if branch.vacate and tree.children(parent) == [f"{parent}/{_RUNNER}"]:
-        for path, value in (
-            (f"{parent}/cgroup.subtree_control", _words("-", branch.controllers)),
-            (f"{branch.folder}/cgroup.subtree_control", _words("-", branch.enable)),
-            (f"{branch.folder}/cgroup.procs", str(os.getpid())),
-        ):
-            with suppress(OSError):
-                tree.write(path, value)
+    home = _home(branch, parent)
+    if branch.version == 2 and tree.children(parent) == [home]:
         with suppress(OSError):
-            os.rmdir(f"{parent}/{_RUNNER}")
+            tree.write(f"{parent}/cgroup.subtree_control", _words("-", branch.controllers))
+        if branch.vacate:
+            with suppress(OSError):
+                tree.write(f"{branch.folder}/cgroup.subtree_control", _words("-", branch.enable))
+            with suppress(OSError):
+                _move_all(home, branch.folder)
+        with suppress(OSError):
+            os.rmdir(home)
     with suppress(OSError):
         os.rmdir(parent)
 

@@ -18,7 +18,7 @@ from isol8tasks.backend.watch import MemoryWatch
 from isol8tasks.errors import SandboxError
 from isol8tasks.model.result import Exit
 from isol8tasks_bubblewrap.argv import Layout, bwrap_options
-from isol8tasks_bubblewrap.holder import Holder
+from isol8tasks_bubblewrap.holder import Holder, TaskLists
 
 _CHUNK = 1 << 16
 _KILLED = 128 + signal.SIGKILL
@@ -47,7 +47,7 @@ class Launcher:
         *,
         user: int | None,
         stdin: bytes = b"",
-        groups: Sequence[int] = (),
+        groups: Sequence[TaskLists] = (),
         cpus: Sequence[int] = (),
         memory: int | None = None,
     ) -> BwrapProcess:

