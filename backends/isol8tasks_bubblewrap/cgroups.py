@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import threading
@@ -23,6 +24,9 @@ __all__ = ["Group", "Hierarchy", "Missing", "Usage", "find", "look"]
 
 _PREFIX = "isol8tasks-"
 _RUNNER = "runner"
+_LEAVING = 1.0
+"""Seconds for the last process to leave: it takes milliseconds, unless others of us stay."""
+
 _NUMBERS = itertools.count()
 _PARENTS = threading.Lock()
 """Both of the whole process, as every `Hierarchy` in it makes groups below the same parent."""
@@ -254,10 +258,22 @@ def _close_parent(branch: Branch, parent: str) -> None:
                 tree.write(f"{branch.folder}/cgroup.subtree_control", _words("-", branch.enable))
             with suppress(OSError):
                 _move_all(home, branch.folder)
-        with suppress(OSError):
-            os.rmdir(home)
-    with suppress(OSError):
-        os.rmdir(parent)
+        _remove(home)
+    _remove(parent)
+
+
+def _remove(folder: str) -> None:
+    """Remove a group without groups, as soon as a holder that was killed has left it."""
+    deadline = time.monotonic() + _LEAVING
+    while not tree.children(folder):
+        try:
+            os.rmdir(folder)
+        except OSError as error:
+            if error.errno != errno.EBUSY or time.monotonic() > deadline:
+                return
+            time.sleep(0.001)
+        else:
+            return
 
 
 def _words(sign: str, controllers: Iterable[str]) -> str:

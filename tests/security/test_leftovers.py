@@ -96,13 +96,23 @@ def alive(pids: dict[int, str]) -> dict[int, str]:
 
 
 def mounts(workspace: Workspace) -> list[str]:
-    """What is mounted at our own places, in any mount namespace that we may look into."""
+    """What is mounted at our own places, in any mount namespace that we may look into.
+
+    But for what covers the folder of our own backend, which lives as long as the tests last.
+    """
     found = set()
     for pid in _processes():
         with suppress(OSError):
             found.update(Path(f"/proc/{pid}/mountinfo").read_text().splitlines())
     cache = workspace.environ["ISOL8TASKS_CACHE"]
-    return sorted(line for line in found if any(f" {cache}/{place}/" in line for place in RUNS))
+    points = [Path(line.split()[4]) for line in found]
+    places = [Path(cache, place) for place in RUNS]
+    return sorted(
+        str(point)
+        for point in points
+        if any(place in point.parents for place in places)
+        and not (point.parent in places and point.is_dir())
+    )
 
 
 def groups() -> list[Path]:
