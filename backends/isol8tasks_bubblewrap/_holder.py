@@ -14,11 +14,14 @@ from __future__ import annotations
 
 import array
 import ctypes
+import errno
 import json
 import os
 import signal
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID = 0x20000, 0x10000000, 0x20000000
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND = 2, 4, 8, 32, 4096
@@ -49,20 +52,62 @@ def mount(source: str, target: str, kind: str | None, flags: int, options: str =
     check(libc.mount(*encoded, ctypes.c_ulong(flags), options.encode()), f"mount {target}")
 
 
-def enter_namespaces() -> None:
-    """Mount and process namespaces of our own, from an ordinary user by way of a user namespace."""
-    flags, uid, gid = CLONE_NEWNS | CLONE_NEWPID, os.geteuid(), os.getegid()
-    if uid != 0:
-        flags |= CLONE_NEWUSER
-    check(libc.unshare(flags), "unshare")
-    if uid != 0:
-        write("/proc/self/setgroups", "deny")
-        write("/proc/self/uid_map", f"{uid} {uid} 1")
-        write("/proc/self/gid_map", f"{gid} {gid} 1")
+def enter_namespaces() -> bool:
+    """Mount and process namespaces of our own; whether that took a user namespace of our own, too.
+
+    Root needs that in many containers, where it has not all that root may do.
+    """
+    own_users: bool = libc.unshare(CLONE_NEWNS | CLONE_NEWPID) < 0
+    if own_users:
+        enter_user_namespace(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID)
     mount("none", "/", None, MS_REC | MS_SLAVE)
     # No sandbox sees /sys, and bwrap reads the table of mounts for each of its own: half of it was
     # below. An ordinary user's mounts stay as they came: there this is refused.
     libc.umount2(b"/sys", MNT_DETACH)
+    return own_users
+
+
+def enter_user_namespace(flags: int) -> None:
+    """With all ids as they are for root, who starts sandboxes as others; else with our own."""
+    if (uid := os.geteuid()) == 0:
+        with mapped_by_a_child():
+            check(libc.unshare(flags), "unshare")
+        return
+    gid = os.getegid()
+    check(libc.unshare(flags), "unshare")
+    write("/proc/self/setgroups", "deny")
+    write("/proc/self/uid_map", f"{uid} {uid} 1")
+    write("/proc/self/gid_map", f"{gid} {gid} 1")
+
+
+@contextmanager
+def mapped_by_a_child() -> Iterator[None]:
+    """Around entering a user namespace: all ids can be mapped only by who stayed outside."""
+    maps = {name: identity(f"/proc/self/{name}") for name in ("uid_map", "gid_map")}
+    ours, theirs = socket.socketpair()
+    parent, child = os.getpid(), os.fork()
+    if not child:
+        try:
+            ours.close()
+            if theirs.recv(1):
+                for name, text in maps.items():
+                    write(f"/proc/{parent}/{name}", text)
+                os._exit(0)
+        finally:
+            os._exit(1)
+    theirs.close()
+    with ours:
+        yield
+        ours.send(b".")
+    if os.waitpid(child, 0)[1]:
+        raise OSError(errno.EPERM, "ids cannot be mapped")
+
+
+def identity(path: str) -> str:
+    """A map of ids that leaves all as they are in the namespace whose map this is."""
+    with open(path) as file:
+        lines = [line.split() for line in file]
+    return "\n".join(f"{inside} {inside} {count}" for inside, _, count in lines)
 
 
 def write(path: str, text: str) -> None:
@@ -157,7 +202,8 @@ def come_back(uid: int | None, lists: list[int]) -> None:
         for file in lists:
             os.write(file, b"0")
     except OSError as error:
-        sys.exit(f"isol8tasks: the holder of the sandboxes cannot go on: {error}")
+        os.write(2, f"isol8tasks: the holder of the sandboxes cannot go on: {error}\n".encode())
+        os._exit(1)
 
 
 def set_oom_score(score: str) -> None:
@@ -244,11 +290,12 @@ def main(number: int, *, sized: bool) -> int:
     """Serve on this open socket; the first message says whether that works."""
     connection = socket.socket(fileno=number)
     connection.set_inheritable(False)
+    own_users = False
     try:
         if os.geteuid() == 0:
             os.setgroups([])
         if sized:
-            enter_namespaces()
+            own_users = enter_namespaces()
             if child := os.fork():  # the child is the init of the process namespace
                 connection.close()
                 os.waitpid(child, 0)
@@ -259,7 +306,7 @@ def main(number: int, *, sized: bool) -> int:
         return 1
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps
     try:
-        connection.send(b"{}")
+        connection.send(json.dumps({"own_users": own_users}).encode())
         serve(connection, sized=sized)
     finally:
         os._exit(0)  # at once: the kernel ends all others when this process is gone

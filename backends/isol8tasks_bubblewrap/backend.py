@@ -145,6 +145,7 @@ class Bubblewrap:
             folder=self._run_folder(),
             hierarchy=self._tried().hierarchy,
             held=self._tried().held,
+            watch=self._tried().watch,
         )
         return BubblewrapSandbox(shop, spec, self._baked[spec.image], next(self._numbers))
 
@@ -169,9 +170,8 @@ class Bubblewrap:
 
     def close(self) -> None:
         """End the holder, and with it all that still runs, and remove what is this run's."""
-        trial = self._trial
-        if trial is not None and trial.launcher is not None and trial.launcher.watch is not None:
-            trial.launcher.watch.close()
+        if self._trial is not None and self._trial.watch is not None:
+            self._trial.watch.close()
         self._holder.close()
         with self._lock:
             if self._trial is not None and self._trial.hierarchy is not None:

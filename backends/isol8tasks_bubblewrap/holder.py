@@ -32,6 +32,8 @@ class Holder:
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
         self._sized = False
+        self.own_users = False
+        """Whether it has its own user namespace, in which its caller may look into everything."""
         self.reason = ""
         """Why it has no namespaces of its own, where it has none."""
 
@@ -128,6 +130,7 @@ class Holder:
         greeting, _ = _receive(ours)
         if "error" not in greeting:
             self._process = process
+            self.own_users = bool(greeting["own_users"])
             return ours
         self.reason = greeting["error"]
         ours.close()

@@ -31,15 +31,11 @@ _OPTIONS, _STATUS, _FILTER = 3, 4, 5
 
 @attrs.frozen(kw_only=True)
 class Launcher:
-    """How to start bwrap here. `system_calls` is the filter for seccomp, in the kernel's form.
-
-    `watch` looks after memory where no control group does.
-    """
+    """How to start bwrap here. `system_calls` is the filter for seccomp, in the kernel's form."""
 
     bwrap: Path
     holder: Holder
     system_calls: bytes
-    watch: MemoryWatch | None = None
 
     def start(
         self,
@@ -49,11 +45,12 @@ class Launcher:
         stdin: bytes = b"",
         groups: Sequence[TaskLists] = (),
         cpus: Sequence[int] = (),
-        memory: int | None = None,
+        watch: MemoryWatch | None = None,
+        memory: int = 0,
     ) -> BwrapProcess:
         """Start a sandbox as this host uid; SandboxError when bwrap cannot be started.
 
-        `memory` is what the whole tree may have, in bytes, for the watch.
+        `memory` is what the whole tree may have, in bytes, for the watch, if there is one.
         """
         words = [str(self.bwrap), "--args", str(_OPTIONS), "--json-status-fd", str(_STATUS)]
         words += ["--seccomp", str(_FILTER), "--", *layout.argv]
@@ -73,8 +70,7 @@ class Launcher:
             ends.close_theirs()
             os.close(options)
             os.close(system_calls)
-        watch = None if memory is None else self.watch
-        return BwrapProcess(self.holder, ends, stdin, watch=watch, memory=memory or 0)
+        return BwrapProcess(self.holder, ends, stdin, watch=watch, memory=memory)
 
 
 class _Ends:

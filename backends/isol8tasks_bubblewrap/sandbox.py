@@ -15,6 +15,7 @@ from isol8tasks.backend.contract import Fetched, OutputSink, SandboxSpec, TreeEn
 from isol8tasks.backend.files import collect, make_folder, not_placed, place
 from isol8tasks.backend.folders import remove_tree
 from isol8tasks.backend.uids import UidLease
+from isol8tasks.backend.watch import MemoryWatch
 from isol8tasks.errors import SandboxError
 from isol8tasks.model.limits import Limit, Limits
 from isol8tasks.model.result import Exit
@@ -37,7 +38,8 @@ class Workshop:
     """What all sandboxes of a backend share: how to start one, and where their folders are.
 
     `hierarchy` is where control groups are made, None on a host that lets us make none; `held` are
-    the limits that they were seen to hold. The others are held per process as well.
+    the limits that they were seen to hold. The others are held per process as well. `watch` looks
+    after memory where none does.
     """
 
     launcher: Launcher
@@ -45,6 +47,7 @@ class Workshop:
     folder: Path
     hierarchy: Hierarchy | None = None
     held: frozenset[Limit] = frozenset()
+    watch: MemoryWatch | None = None
 
 
 class BubblewrapSandbox:
@@ -122,6 +125,7 @@ class BubblewrapSandbox:
                 stdin=stdin,
                 groups=lists,
                 cpus=cpus,
+                watch=self._shop.watch,
                 memory=self._spec.limits.memory,
             )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import attrs
@@ -29,19 +30,22 @@ IMAGES = frozenset({ImageKind.PYTHON, ImageKind.NODE, ImageKind.BASH})
 LAYERS = frozenset({LayerKind.PIP, LayerKind.NPM, LayerKind.ENV, LayerKind.FILE})
 
 _SMALL = 1 << 20
+_CAP_SYS_PTRACE = 19
 
 
 @attrs.frozen(kw_only=True)
 class Trial:
     """What was found: how to start sandboxes and where to make control groups, each if it works.
 
-    `held` are the limits that control groups hold, as was seen when they tripped.
+    `held` are the limits that control groups hold, as was seen when they tripped. `watch` looks
+    after memory where none does.
     """
 
     probe: Probe
     launcher: Launcher | None = None
     hierarchy: Hierarchy | None = None
     held: frozenset[Limit] = frozenset()
+    watch: MemoryWatch | None = None
 
 
 def try_host(cache: Path, holder: Holder) -> Trial:
@@ -80,9 +84,8 @@ def _working(
     hierarchy = groups if isinstance(groups, Hierarchy) else None
     grouped = _by_groups(launcher, hierarchy, cache)
     held = frozenset(limit for limit in grouped if grouped[limit].how is Enforcement.ENFORCED)
-    limits = {**_weakly(groups), **grouped, **_disk(launcher, cache)}
-    if Limit.MEMORY not in held:
-        launcher = attrs.evolve(launcher, watch=MemoryWatch(launcher.holder.proc))
+    looks = Limit.MEMORY not in held and _sees_into_sandboxes(launcher.holder)
+    limits = {**_weakly(groups, looks=looks), **grouped, **_disk(launcher, cache)}
     calls = host_filter(pinned=Limit.CPUS not in held, counted=Limit.MEMORY not in held)
     launcher = attrs.evolve(launcher, system_calls=calls)
     probe = Probe(
@@ -100,7 +103,17 @@ def _working(
         reason=f"{found.path} works",
         remarks=tuple(f"passed over {failure}" for failure in failures),
     )
-    return Trial(probe=probe, launcher=launcher, hierarchy=hierarchy, held=held)
+    watch = MemoryWatch(launcher.holder.proc) if looks else None
+    return Trial(probe=probe, launcher=launcher, hierarchy=hierarchy, held=held, watch=watch)
+
+
+def _sees_into_sandboxes(holder: Holder) -> bool:
+    """Root looks at the memory of other users by a capability that it lacks in many containers."""
+    if os.geteuid() != 0 or holder.own_users:
+        return True
+    status = Path("/proc/self/status").read_text()
+    effective = re.search(r"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    return effective is not None and bool(int(effective[1], 16) >> _CAP_SYS_PTRACE & 1)
 
 
 @attrs.frozen
@@ -110,7 +123,7 @@ class _Held:
     remedy: str = ""
 
 
-def _weakly(groups: Hierarchy | Missing) -> dict[Limit, _Held]:
+def _weakly(groups: Hierarchy | Missing, *, looks: bool) -> dict[Limit, _Held]:
     """What is left where control groups do not hold a limit: limits per process."""
     reason, remedy = "no control group holds it", ""
     if isinstance(groups, Missing):
@@ -118,7 +131,9 @@ def _weakly(groups: Hierarchy | Missing) -> dict[Limit, _Held]:
     approximate = Enforcement.APPROXIMATE
     weak = {Limit.CPUS: _Held(approximate, f"by whole processors; {reason}", remedy)}
     how = {
-        Limit.MEMORY: "per process, and looked at 20 times a second for all",
+        Limit.MEMORY: "per process, and looked at 20 times a second for all"
+        if looks
+        else "per process, as root may not look at others' memory here (CAP_SYS_PTRACE)",
         Limit.PIDS: "per process",
     }
     for limit, words in how.items():

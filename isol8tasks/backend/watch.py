@@ -18,7 +18,7 @@ import attrs
 from isol8tasks.errors import Isol8Error
 
 PAUSE = 0.05
-"""Seconds between two looks, more where a look takes long: it may use a tenth of a processor."""
+"""Seconds between two looks, more where they take long: they may use a tenth of a processor."""
 
 _SHARE = 9
 
@@ -29,10 +29,13 @@ _EXACTLY = (b"Pss_Anon", b"Pss_Shmem", b"SwapPss")
 """Of /proc/PID/smaps_rollup, which costs a walk over all pages: each page counts once."""
 
 
-@attrs.frozen
+@attrs.define
 class _Tree:
+    """`again` is when it may be looked at exactly again: no other tree waits for that."""
+
     most: int
     over: Callable[[], None]
+    again: float = 0.0
 
 
 class MemoryWatch:
@@ -79,9 +82,7 @@ class MemoryWatch:
             proc, pause = self._open_proc(), PAUSE
             try:
                 while (trees := self._after(pause)) is not None:
-                    began = time.monotonic()
-                    _look(proc, trees)
-                    pause = max(PAUSE, _SHARE * (time.monotonic() - began))
+                    pause = max(PAUSE, _SHARE * _look(proc, trees))
             finally:
                 os.close(proc)
 
@@ -93,11 +94,22 @@ class MemoryWatch:
             return None if self._closed else dict(self._trees)
 
 
-def _look(proc: int, trees: dict[int, _Tree]) -> None:
-    for namespace, pids in _members(proc, trees).items():
-        tree = trees[namespace]
-        if used(proc, pids, exactly=False) > tree.most and used(proc, pids) > tree.most:
-            tree.over()
+def _look(proc: int, trees: dict[int, _Tree]) -> float:
+    """Look at all roughly, and exactly at those that may have too much; seconds of the first."""
+    began = time.monotonic()
+    large = [
+        (trees[namespace], pids)
+        for namespace, pids in _members(proc, trees).items()
+        if used(proc, pids, exactly=False) > trees[namespace].most
+    ]
+    spent = time.monotonic() - began
+    for tree, pids in large:
+        if (began := time.monotonic()) >= tree.again:
+            if used(proc, pids) > tree.most:
+                tree.over()
+            ended = time.monotonic()
+            tree.again = ended + _SHARE * (ended - began)
+    return spent
 
 
 def _members(proc: int, namespaces: Iterable[int]) -> dict[int, list[str]]:

@@ -16,7 +16,7 @@ import attrs
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     Write = Callable[..., None]
     At = Callable[[str], "Program"]
@@ -59,6 +59,13 @@ def normalised(text: str) -> str:
     return _TIME.sub("TIME", re.sub(r"\brun [0-9a-f]{8}\b", "run RUN", text))
 
 
+def reduced(*capabilities: str) -> tuple[str, ...]:
+    """What makes root as it is in a container: without these, and without control groups."""
+    less = ",".join(f"-{name}" for name in capabilities)
+    become = f'exec setpriv --bounding-set={less} "$@"'
+    return ("unshare", "--mount", "sh", "-c", f"umount -l -a -t cgroup,cgroup2; {become}", "sh")
+
+
 @attrs.frozen
 class Program:
     """`isol8tasks` in a folder; what starts sandboxes needs the mark."""
@@ -73,11 +80,13 @@ class Program:
         stdout, stderr = process.communicate(stdin.encode(), timeout=100)
         return Ran(code=process.returncode, stdout=stdout.decode(), stderr=stderr.decode())
 
-    def start(self, *words: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
-        """Start it, for tests that meddle while it runs."""
+    def start(
+        self, *words: str, env: Mapping[str, str] | None = None, under: Sequence[str] = ()
+    ) -> subprocess.Popen[bytes]:
+        """Start it, for tests that meddle while it runs; `under` a program that becomes it."""
         self.check(*words)
         process = subprocess.Popen(
-            [sys.executable, "-m", "isol8tasks", *words],
+            [*under, sys.executable, "-m", "isol8tasks", *words],
             cwd=self.folder,
             env={**self.environ, **(env or {})},
             stdin=subprocess.PIPE,

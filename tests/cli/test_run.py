@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.cli.conftest import reduced
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from tests.cli.conftest import Program
+
 
 pytestmark = pytest.mark.bubblewrap
 
@@ -375,3 +378,21 @@ def test_doctor(isol8tasks: Program) -> None:
     assert limits["timeout"] == {"held": "enforced", "why": "by the engine", "remedy": ""}
     assert limits["disk"]["held"] == "enforced"
     assert all(limit["why"] for limit in limits.values())
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(
+    ("less", "why"),
+    [
+        (("sys_admin", "sys_ptrace"), "per process, and looked at 20 times a second for all; "),
+        (("sys_ptrace",), "per process, as root may not look at others' memory here "),
+    ],
+)
+def test_doctor_for_root_in_a_container(
+    isol8tasks: Program, less: tuple[str, ...], why: str
+) -> None:
+    out, _ = isol8tasks.start("doctor", "--json", under=reduced(*less)).communicate(timeout=60)
+    (bubblewrap,) = [each for each in json.loads(out)["backends"] if each["name"] == "bubblewrap"]
+    limits = bubblewrap["capabilities"]["limits"]
+    assert limits["memory"]["why"].startswith(why)
+    assert (limits["memory"]["held"], limits["disk"]["held"]) == ("approximate", "enforced")

@@ -194,6 +194,42 @@ def test_the_holder_survives_no_kill_but_says_so(open_folder: Path) -> None:
     holder.close()
 
 
+REDUCED = """
+import os, sys
+from pathlib import Path
+from isol8tasks_bubblewrap.holder import Holder
+holder, places, uid = Holder(), Path(sys.argv[1]) / "1", int(sys.argv[2])
+root = holder.make(places, uid=uid, size=1 << 20, inodes=50)
+reader, writer = os.pipe()
+script = f"id -u; stat -c %u {places}/sandbox; stat -f -c %T {places}; sleep 60"
+holder.spawn(["/bin/sh", "-c", script], (writer, writer, writer), uid=uid)
+words = b""
+while words.count(b"\\n") < 3:
+    words += os.read(reader, 100)
+proc = holder.proc()
+users = {
+    os.stat(f"{pid}/ns/user", dir_fd=proc).st_ino
+    for pid in os.listdir(proc) if pid.isdigit() and pid != "1"
+}
+print(holder.sized, holder.own_users, *words.decode().split(), len(users), os.fstat(root).st_uid)
+holder.close()
+"""
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("less", ["-sys_admin", "-sys_admin,-sys_ptrace,-net_admin,-sys_resource"])
+def test_reduced_root_has_a_user_namespace_with_all_ids(open_folder: Path, less: str) -> None:
+    """As in a container: what root lacks there it has in a namespace of its own."""
+    done = subprocess.run(
+        ["setpriv", f"--bounding-set={less}", sys.executable, "-c", REDUCED, open_folder, str(UID)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert done.stdout.split() == ["True", "True", str(UID), str(UID), "tmpfs", "1", str(UID)], done
+
+
 def _write_on(file: int) -> None:
     while True:
         os.write(file, b"x" * 65536)
