@@ -133,7 +133,7 @@ def _weakly(groups: Hierarchy | Missing, *, looks: bool) -> dict[Limit, _Held]:
     how = {
         Limit.MEMORY: "per process, and looked at 20 times a second for all"
         if looks
-        else "per process, as root may not look at others' memory here (CAP_SYS_PTRACE)",
+        else "per process: to look at all of them root needs CAP_SYS_PTRACE, too",
         Limit.PIDS: "per process",
     }
     for limit, words in how.items():

@@ -39,6 +39,7 @@ LONGEST = 100.0
 """Seconds for all of it."""
 
 ENGINES = ("docker", "podman")
+IN_A_CONTAINER = reduced("sys_admin", "sys_ptrace")
 MODES = (
     pytest.param("bubblewrap", (), marks=pytest.mark.bubblewrap),
     pytest.param(

@@ -385,7 +385,7 @@ def test_doctor(isol8tasks: Program) -> None:
     ("less", "why"),
     [
         (("sys_admin", "sys_ptrace"), "per process, and looked at 20 times a second for all; "),
-        (("sys_ptrace",), "per process, as root may not look at others' memory here "),
+        (("sys_ptrace",), "per process: to look at all of them root needs CAP_SYS_PTRACE, too; "),
     ],
 )
 def test_doctor_for_root_in_a_container(
