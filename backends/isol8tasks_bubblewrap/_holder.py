@@ -28,13 +28,11 @@ MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND = 2, 4, 8, 32, 4096
 MS_REC, MS_SLAVE = 16384, 1 << 19
 MNT_DETACH = 2
 PR_SET_PDEATHSIG = 1
-MOST_FILES = 32
+PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
+MOST_FILES = 16
 NOT_TO_BE_INHERITED = (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ)
 
 PROCESSORS = os.sched_getaffinity(0)
-with open("/proc/self/oom_score_adj") as file:
-    OOM_SCORE = file.read()
-
 covered: set[str] = set()
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -160,30 +158,43 @@ def spawn(
 ) -> None:
     """Start a program, on these processors if any are named.
 
-    The first file has its NUL-separated words. Then come, for each control group that it is to be
-    born in, the task list of that one and of the one to come back to; the others are its 0, 1, 2
-    and so on.
+    The first file has its NUL-separated words; the last are the task lists of the control groups
+    that it is to be born in, the others its 0, 1, 2 and so on.
 
-    This process becomes for a moment what the program is to be. A child that does it would be a
-    copy of all of Python, which takes longer than everything else that is done here.
+    A shell enters the groups, and becomes the program. This process lends it only its uid and its
+    processors: a child that takes those for itself would be a copy of all of Python, which takes
+    longer than everything else that is done here.
     """
     words = os.pread(files[0], os.fstat(files[0]).st_size, 0).split(b"\0")
-    lists, passed = files[1 : 1 + 2 * groups], files[1 + 2 * groups :]
+    passed = files[1:]
+    script = entering(range(len(passed) - groups, len(passed)))
+    words = [b"/bin/sh", b"-c", script, b"bwrap", *words]
+    if die_with_us:
+        start_and_die_with_us(words, passed, uid, cpus)
+        return
+    moves = [(os.POSIX_SPAWN_DUP2, file, target) for target, file in enumerate(passed)]
     try:
-        become(uid, lists[::2], cpus)
-        start(words, passed, die_with_us=die_with_us)
+        become(uid, cpus)
+        os.posix_spawn(
+            words[0], words, {}, file_actions=moves, setsid=True, setsigdef=NOT_TO_BE_INHERITED
+        )
     finally:
-        come_back(uid, lists[1::2])
+        come_back(uid)
 
 
-def become(uid: int | None, lists: list[int], cpus: list[int]) -> None:
-    """What a program is to inherit. On a machine without room it ends first, where we may say so.
+def entering(lists: range) -> bytes:
+    """A script that enters the groups of these open task lists, and then executes its words.
 
-    The saved uid stays ours until the program is executed.
+    On a machine without room what runs in sandboxes is the first to end, where we may say so.
     """
-    for file in lists:
-        os.write(file, b"0")
-    set_oom_score("1000")
+    enter = "".join(f"echo 0 >&{file} && " for file in lists)
+    closed = "".join(f" {file}>&-" for file in lists)
+    first = "{ echo 1000 >/proc/self/oom_score_adj; } 2>/dev/null"
+    return f'{first}; {enter}exec "$@"{closed}; exit 1'.encode()
+
+
+def become(uid: int | None, cpus: list[int]) -> None:
+    """What a program is to inherit; the saved uid stays ours until it is executed."""
     if cpus:
         os.sched_setaffinity(0, cpus)
     if uid is not None:
@@ -191,37 +202,22 @@ def become(uid: int | None, lists: list[int], cpus: list[int]) -> None:
         os.setresuid(uid, uid, 0)
 
 
-def come_back(uid: int | None, lists: list[int]) -> None:
-    """Undo it; who cannot is in a sandbox's control group and must not go on."""
+def come_back(uid: int | None) -> None:
+    """Undo it."""
     try:
         if uid is not None:
             os.setresuid(0, 0, 0)
             os.setresgid(0, 0, 0)
         os.sched_setaffinity(0, PROCESSORS)
-        set_oom_score(OOM_SCORE)
-        for file in lists:
-            os.write(file, b"0")
     except OSError as error:
         os.write(2, f"isol8tasks: the holder of the sandboxes cannot go on: {error}\n".encode())
         os._exit(1)
 
 
-def set_oom_score(score: str) -> None:
-    """How likely the kernel ends this process when it needs room, if we may say so."""
-    try:
-        write("/proc/self/oom_score_adj", score)
-    except OSError:
-        return
-
-
-def start(words: list[bytes], files: list[int], *, die_with_us: bool) -> None:
-    """Execute a program in a child; a number of `files` is never below its new one."""
-    if not die_with_us:
-        moves = [(os.POSIX_SPAWN_DUP2, file, target) for target, file in enumerate(files)]
-        os.posix_spawn(
-            words[0], words, {}, file_actions=moves, setsid=True, setsigdef=NOT_TO_BE_INHERITED
-        )
-        return
+def start_and_die_with_us(
+    words: list[bytes], files: list[int], uid: int | None, cpus: list[int]
+) -> None:
+    """Execute a program in a child that ends with this process, which has no namespaces to end."""
     ourselves = os.getpid()
     if os.fork():
         return
@@ -231,6 +227,7 @@ def start(words: list[bytes], files: list[int], *, die_with_us: bool) -> None:
         os.setsid()
         for target, file in enumerate(files):
             os.dup2(file, target, inheritable=True)
+        become(uid, cpus)
         check(libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "prctl")
         if os.getppid() == ourselves:
             os.execve(words[0], words, {})  # noqa: S606
@@ -294,6 +291,7 @@ def main(number: int, *, sized: bool) -> int:
     try:
         if os.geteuid() == 0:
             os.setgroups([])
+            libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)  # would outlive our uid
         if sized:
             own_users = enter_namespaces()
             if child := os.fork():  # the child is the init of the process namespace

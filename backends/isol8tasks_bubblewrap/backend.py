@@ -30,7 +30,7 @@ from isol8tasks.model.result import Exit
 from isol8tasks_bubblewrap.argv import Layout
 from isol8tasks_bubblewrap.bake import BakedImage, Baker
 from isol8tasks_bubblewrap.cgroups import find
-from isol8tasks_bubblewrap.holder import Holder, TaskLists
+from isol8tasks_bubblewrap.holder import Holder
 from isol8tasks_bubblewrap.host import identity_files, userland
 from isol8tasks_bubblewrap.process import BwrapProcess, Launcher
 from isol8tasks_bubblewrap.sandbox import BubblewrapSandbox, Workshop
@@ -122,7 +122,7 @@ class Bubblewrap:
             tmp_bytes=4 << 30,
         )
         with ExitStack() as stack:
-            lists: tuple[TaskLists, ...] = ()
+            lists: tuple[int, ...] = ()
             if (hierarchy := self._tried().hierarchy) is not None:
                 group = hierarchy.create(_bake_limits())
                 stack.callback(group.close)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import itertools
 import os
 import threading
@@ -18,15 +17,11 @@ from isol8tasks.model.limits import Limit, Limits
 from isol8tasks_bubblewrap import cgroup_files as files
 from isol8tasks_bubblewrap.cgroup_files import Usage
 from isol8tasks_bubblewrap.cgroup_layout import Branch, Missing, decide, held
-from isol8tasks_bubblewrap.holder import TaskLists
 
 __all__ = ["Group", "Hierarchy", "Missing", "Usage", "find", "look"]
 
 _PREFIX = "isol8tasks-"
 _RUNNER = "runner"
-_LEAVING = 1.0
-"""Seconds for the last process to leave: it takes milliseconds, unless others of us stay."""
-
 _NUMBERS = itertools.count()
 _PARENTS = threading.Lock()
 """Both of the whole process, as every `Hierarchy` in it makes groups below the same parent."""
@@ -70,26 +65,19 @@ class Group:
         self._denied = False
 
     @contextmanager
-    def task_lists(self) -> Iterator[tuple[TaskLists, ...]]:
-        """Open files: writing "0" to the first of a pair leads into the group, to the second out.
+    def task_lists(self) -> Iterator[tuple[int, ...]]:
+        """Open files: a process that writes "0" to each of them is in the group from then on.
 
         A single-threaded process that moves itself is what the kernel does at once; moving another
         waits for every processor to notice (an RCU grace period), some 12 ms on an idle machine.
         """
         with ExitStack() as stack:
-
-            def opened(path: str) -> int:
-                file = _open(path)
-                stack.callback(os.close, file)
-                return file
-
-            yield tuple(
-                (
-                    opened(_task_list(branch, folder)),
-                    opened(_task_list(branch, _home(branch, os.path.dirname(folder)))),
-                )
-                for branch, folder in self._places
-            )
+            lists = []
+            for branch, folder in self._places:
+                path = f"{folder}/{'tasks' if branch.version == 1 else 'cgroup.procs'}"
+                lists.append(_open(path))
+                stack.callback(os.close, lists[-1])
+            yield tuple(lists)
 
     def usage(self) -> Usage:
         """What was used until now; SandboxError after `close`."""
@@ -163,10 +151,10 @@ class Hierarchy:
     def _make(self, branch: Branch, folder: str) -> None:
         """The parent is made when it is missing: on first use, or when another one removed it."""
         try:
-            try:
-                os.mkdir(folder)
-            except FileNotFoundError:
-                with _PARENTS:
+            with _PARENTS:  # nobody takes the controllers away from a group that is just made
+                try:
+                    os.mkdir(folder)
+                except FileNotFoundError:
                     self._open_parent(branch)
                     os.mkdir(folder)
         except OSError as error:
@@ -220,20 +208,11 @@ def _is_left(parent: str, older_than: float | None) -> bool:
     return False
 
 
-def _home(branch: Branch, parent: str) -> str:
-    """Where the holder stays. In version 2 no process may be where groups with controllers are."""
-    return parent if branch.version == 1 else f"{parent}/{_RUNNER}"
-
-
-def _task_list(branch: Branch, folder: str) -> str:
-    return f"{folder}/{'tasks' if branch.version == 1 else 'cgroup.procs'}"
-
-
 def _pass_on(branch: Branch, parent: str) -> None:
     """Only a group without processes may pass controllers on: so we step aside where we are one."""
-    os.mkdir(_home(branch, parent))
     if branch.vacate:
-        _move_all(branch.folder, _home(branch, parent))
+        os.mkdir(f"{parent}/{_RUNNER}")
+        _move_all(branch.folder, f"{parent}/{_RUNNER}")
     if branch.enable:
         _write(f"{branch.folder}/cgroup.subtree_control", _words("+", branch.enable))
     if branch.controllers:
@@ -249,31 +228,19 @@ def _move_all(source: str, target: str) -> None:
 
 def _close_parent(branch: Branch, parent: str) -> None:
     """Take back what `_pass_on` did, as far as nobody else needs it, and remove the parent."""
-    home = _home(branch, parent)
-    if branch.version == 2 and tree.children(parent) == [home]:
+    if branch.vacate and tree.children(parent) == [f"{parent}/{_RUNNER}"]:
+        for path, value in (
+            (f"{parent}/cgroup.subtree_control", _words("-", branch.controllers)),
+            (f"{branch.folder}/cgroup.subtree_control", _words("-", branch.enable)),
+        ):
+            with suppress(OSError):
+                tree.write(path, value)
         with suppress(OSError):
-            tree.write(f"{parent}/cgroup.subtree_control", _words("-", branch.controllers))
-        if branch.vacate:
-            with suppress(OSError):
-                tree.write(f"{branch.folder}/cgroup.subtree_control", _words("-", branch.enable))
-            with suppress(OSError):
-                _move_all(home, branch.folder)
-        _remove(home)
-    _remove(parent)
-
-
-def _remove(folder: str) -> None:
-    """Remove a group without groups, as soon as a holder that was killed has left it."""
-    deadline = time.monotonic() + _LEAVING
-    while not tree.children(folder):
-        try:
-            os.rmdir(folder)
-        except OSError as error:
-            if error.errno != errno.EBUSY or time.monotonic() > deadline:
-                return
-            time.sleep(0.001)
-        else:
-            return
+            _move_all(f"{parent}/{_RUNNER}", branch.folder)
+        with suppress(OSError):
+            os.rmdir(f"{parent}/{_RUNNER}")
+    with suppress(OSError):
+        os.rmdir(parent)
 
 
 def _words(sign: str, controllers: Iterable[str]) -> str:

@@ -15,9 +15,6 @@ from typing import Any
 
 from isol8tasks.errors import SandboxError
 
-TaskLists = tuple[int, int]
-"""Open files: the task list of a control group for a program, and of one where the holder stays."""
-
 _PROGRAM = Path(__file__).with_name("_holder.py")
 
 
@@ -59,20 +56,19 @@ class Holder:
         files: Sequence[int],
         *,
         uid: int | None,
-        groups: Sequence[TaskLists] = (),
+        groups: Sequence[int] = (),
         cpus: Sequence[int] = (),
     ) -> None:
         """Start a program as this uid with these files as its 0, 1, 2 and so on.
 
-        It is born in the control `groups`. `cpus` are the processors that it may use, all of ours
-        when there are none.
+        `groups` are open task lists of control groups; the program is born in them. `cpus` are the
+        processors that it may use, all of ours when there are none.
         """
         with os.fdopen(os.memfd_create("words", os.MFD_CLOEXEC), "wb") as command:
             command.write(b"\0".join(word.encode(errors="surrogateescape") for word in words))
             command.flush()
             request = {"do": "spawn", "uid": uid, "groups": len(groups), "cpus": list(cpus)}
-            lists = (file for pair in groups for file in pair)
-            self._ask(request, (command.fileno(), *lists, *files))
+            self._ask(request, (command.fileno(), *files, *groups))
 
     def pidfd(self, pid: int) -> int:
         """A handle on a process that is named by its number among the holder's."""

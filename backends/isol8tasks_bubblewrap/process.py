@@ -18,7 +18,7 @@ from isol8tasks.backend.watch import MemoryWatch
 from isol8tasks.errors import SandboxError
 from isol8tasks.model.result import Exit
 from isol8tasks_bubblewrap.argv import Layout, bwrap_options
-from isol8tasks_bubblewrap.holder import Holder, TaskLists
+from isol8tasks_bubblewrap.holder import Holder
 
 _CHUNK = 1 << 16
 _KILLED = 128 + signal.SIGKILL
@@ -43,7 +43,7 @@ class Launcher:
         *,
         user: int | None,
         stdin: bytes = b"",
-        groups: Sequence[TaskLists] = (),
+        groups: Sequence[int] = (),
         cpus: Sequence[int] = (),
         watch: MemoryWatch | None = None,
         memory: int = 0,

@@ -103,11 +103,9 @@ class LocalArtifacts:
         published = self._root / self.log_path(stage) / "outputs"
         kept = self._kept / str(next(self._numbers))
         try:
-            for folder in (published.parents[1], published.parent):
+            for folder in (published.parents[1], published.parent, published):
                 _check_own(folder)
-            if os.path.lexists(published):
-                _check_own(published)
-                shutil.copytree(published, kept / split(stage)[0], ignore=_no_files)
+            shutil.copytree(published, kept / split(stage)[0], ignore=_no_files)
         except FileNotFoundError as error:
             raise PlanError(
                 f"there are no outputs of '{stage}' from an earlier run",

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ import pytest
 from isol8tasks_bubblewrap import cgroup_trip, cgroups
 from isol8tasks_bubblewrap.cgroup_layout import Branch, Missing
 from isol8tasks_bubblewrap.cgroups import Group, Hierarchy, Usage
+from isol8tasks_bubblewrap.holder import Holder
 
 from isol8tasks.backend import cgroup_tree
 from isol8tasks.backend.owner import Owner
@@ -73,10 +75,9 @@ os.execvp(sys.argv[2], sys.argv[2:])
 def start(group: Group, *argv: str) -> subprocess.Popen[str]:
     """A program that is in the group from its first instruction."""
     with group.task_lists() as lists:
-        inside = [into for into, _ in lists]
         return subprocess.Popen(
-            [sys.executable, "-S", "-c", ENTER, ",".join(map(str, inside)), *argv],
-            pass_fds=inside,
+            [sys.executable, "-S", "-c", ENTER, ",".join(map(str, lists)), *argv],
+            pass_fds=lists,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -206,6 +207,8 @@ def test_kill_reaches_everything(group: Group, program: tuple[str, ...]) -> None
 @real
 def test_a_kill_denies_no_forks(group: Group) -> None:
     process = start(group, *python("import os\nwhile True: os.fork() or os._exit(0); os.wait()"))
+    folders = [folder for _, folder in group._places]
+    wait_for(lambda: process.pid in cgroup_tree.processes(folders[-1:]))
     time.sleep(0.05)
     group.kill()
     process.communicate(timeout=10)
@@ -291,9 +294,8 @@ from isol8tasks.model.limits import Limit, Limits
 hierarchy = find()
 group = hierarchy.create(Limits())
 with group.task_lists() as lists:
-    inside = [into for into, _ in lists]
-    enter = "".join(f"echo 0 >&{file}; " for file in inside)
-    process = subprocess.Popen(["/bin/bash", "-c", enter + "exec sleep 60"], pass_fds=inside)
+    enter = "".join(f"echo 0 >&{file}; " for file in lists)
+    process = subprocess.Popen(["/bin/bash", "-c", enter + "exec sleep 60"], pass_fds=lists)
 print(Owner.current(), process.pid, flush=True)
 time.sleep(60)
 """
@@ -347,6 +349,26 @@ def test_sweep_asks_who_the_owner_is(
     swept = Hierarchy([place]).sweep(older_than)
     assert swept == goes
     assert len(list(tmp_path.iterdir())) == 4 - goes
+
+
+@real
+@pytest.mark.bubblewrap
+def test_the_holder_is_never_in_a_group(hierarchy: Hierarchy) -> None:
+    """Else it would count, be throttled, and end where there is no memory left."""
+    one = attrs.evolve(SMALL, pids=1)
+    script = "while read -r line; do echo $line; done < /proc/self/cgroup"
+    null = os.open(os.devnull, os.O_RDWR)
+    with closing(Holder()) as holder:
+        for _ in range(20):
+            reader, writer = os.pipe()
+            with closing(hierarchy.create(one)) as group, group.task_lists() as lists:
+                words = ["/bin/sh", "-c", script]
+                holder.spawn(words, (null, writer, writer), uid=None, groups=lists)
+                os.close(writer)
+                with open(reader, encoding="utf-8") as said:
+                    assert hierarchy._name in said.read()
+                assert not group.usage().pids_denied
+    os.close(null)
 
 
 @real

@@ -192,7 +192,9 @@ def test_outputs_of_an_earlier_run(tmp_path: Path) -> None:
 
 def test_an_earlier_run_without_outputs(tmp_path: Path) -> None:
     store = LocalArtifacts(tmp_path)
-    store.begin("unit").seal()
+    folder = store.begin("unit")
+    assert list(folder.outputs.iterdir()) == []
+    folder.seal()
     store.close()
     assert LocalArtifacts(tmp_path, earlier=["unit"]).tree("unit") == ()
 
