@@ -146,6 +146,7 @@ NOT_TO_BE_INSTALLED = (
     "other ABIs of x86_64",
     "compares with the x86_64 numbers",
     "yama protects processes here",
+    "no systemd here",
     "javac is not installed",  # the one program that is looked at only where it is
 )
 """How the reasons begin for which also CI may skip a test."""

@@ -172,6 +172,7 @@ def spawn(
     if die_with_us:
         start_and_die_with_us(words, passed, uid, cpus)
         return
+    # In this order none is overwritten before it was moved: what arrives has higher numbers.
     moves = [(os.POSIX_SPAWN_DUP2, file, target) for target, file in enumerate(passed)]
     try:
         become(uid, cpus)
@@ -185,7 +186,8 @@ def spawn(
 def entering(lists: range) -> bytes:
     """A script that enters the groups of these open task lists, and then executes its words.
 
-    On a machine without room what runs in sandboxes is the first to end, where we may say so.
+    On a machine without room what runs in sandboxes is the first to end, where we may say so. The
+    numbers of the lists have one digit, as a shell wants it.
     """
     enter = "".join(f"echo 0 >&{file} && " for file in lists)
     closed = "".join(f" {file}>&-" for file in lists)

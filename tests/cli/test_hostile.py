@@ -40,12 +40,20 @@ LONGEST = 100.0
 
 ENGINES = ("docker", "podman")
 IN_A_CONTAINER = reduced("sys_admin", "sys_ptrace")
+DELEGATED = (
+    *("systemd-run", *(() if AS_ROOT else ("--user",))),
+    *("--scope", "--quiet", "--property=Delegate=yes"),
+)
 MODES = (
     pytest.param("bubblewrap", (), marks=pytest.mark.bubblewrap),
+    pytest.param("bubblewrap", IN_A_CONTAINER, marks=(pytest.mark.bubblewrap, pytest.mark.root)),
     pytest.param(
         "bubblewrap",
-        reduced("sys_admin", "sys_ptrace"),
-        marks=(pytest.mark.bubblewrap, pytest.mark.root),
+        DELEGATED,
+        marks=(
+            pytest.mark.bubblewrap,
+            pytest.mark.skipif(not Path("/run/systemd/system").is_dir(), reason="no systemd here"),
+        ),
     ),
     pytest.param("docker", (), marks=(pytest.mark.docker, pytest.mark.root)),
     pytest.param("podman", (), marks=pytest.mark.podman),
@@ -204,7 +212,7 @@ def test_they_are_contained_as_the_table_says(
     assert process.returncode == 1, err
     assert left == ([], [], [])
     stages = json.loads((folder / "r.json").read_text())["stages"]
-    rows = table(backend, as_root=AS_ROOT and not under)
+    rows = table(backend, as_root=under == DELEGATED or (AS_ROOT and not under))
     _check_verdicts({stage["name"]: stage for stage in stages}, rows)
     _check_words((out + err).decode())
     _check_files(folder / ".isol8tasks")

@@ -290,12 +290,14 @@ import subprocess, sys, time
 from isol8tasks_bubblewrap.cgroups import find
 from isol8tasks.backend import cgroup_tree
 from isol8tasks.backend.owner import Owner
-from isol8tasks.model.limits import Limit, Limits
+from isol8tasks.model.limits import Limits
 hierarchy = find()
 group = hierarchy.create(Limits())
 with group.task_lists() as lists:
     enter = "".join(f"echo 0 >&{file}; " for file in lists)
     process = subprocess.Popen(["/bin/bash", "-c", enter + "exec sleep 60"], pass_fds=lists)
+while process.pid not in cgroup_tree.processes([group._places[-1][1]]):
+    time.sleep(0.001)
 print(Owner.current(), process.pid, flush=True)
 time.sleep(60)
 """
