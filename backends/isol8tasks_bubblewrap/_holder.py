@@ -30,7 +30,9 @@ MNT_DETACH = 2
 PR_SET_PDEATHSIG = 1
 PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
 MOST_FILES = 16
-NOT_TO_BE_INHERITED = (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ)
+DEFAULT = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
+"""What a program finds as the kernel has it, whatever started us: `nohup` ignores some."""
+
 
 PROCESSORS = os.sched_getaffinity(0)
 covered: set[str] = set()
@@ -176,9 +178,7 @@ def spawn(
     moves = [(os.POSIX_SPAWN_DUP2, file, target) for target, file in enumerate(passed)]
     try:
         become(uid, cpus)
-        os.posix_spawn(
-            words[0], words, {}, file_actions=moves, setsid=True, setsigdef=NOT_TO_BE_INHERITED
-        )
+        os.posix_spawn(words[0], words, {}, file_actions=moves, setsid=True, setsigdef=DEFAULT)
     finally:
         come_back(uid)
 
@@ -224,7 +224,7 @@ def start_and_die_with_us(
     if os.fork():
         return
     try:
-        for number in NOT_TO_BE_INHERITED:
+        for number in DEFAULT:
             signal.signal(number, signal.SIG_DFL)
         os.setsid()
         for target, file in enumerate(files):

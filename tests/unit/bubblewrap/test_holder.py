@@ -83,6 +83,17 @@ def test_nobody_else_sees_the_mounts(holder: Holder, open_folder: Path) -> None:
     assert list(open_folder.iterdir()) == []
 
 
+@pytest.fixture
+def ignored() -> Iterator[None]:
+    """As with `nohup`, and in a job in the background."""
+    numbers = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1)
+    before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("ignored")
 def test_programs_get_their_uid_their_files_and_nothing_else(holder: Holder) -> None:
     lines = run(holder, "id -u; id -G; ls /proc/self/fd; env; grep SigIgn /proc/self/status")
     uid, groups, *rest = lines.splitlines()
@@ -91,10 +102,10 @@ def test_programs_get_their_uid_their_files_and_nothing_else(holder: Holder) -> 
     dropped = set() if AS else {"65534"}  # an ordinary user cannot drop groups, only lose them
     assert own <= set(groups.split()) <= own | dropped
     assert rest[:4] == ["0", "1", "2", "3"]  # the last is ls reading the folder
-    (ignored,) = [line for line in rest[4:] if not line.startswith(("PWD=", "_=", "SHLVL="))]
-    assert ignored.startswith("SigIgn:")
+    (signals,) = [line for line in rest[4:] if not line.startswith(("PWD=", "_=", "SHLVL="))]
+    assert signals.startswith("SigIgn:")
     # posix_spawn of glibc leaves two of its own ignored: 32 and 33, which are none to a program
-    assert int(ignored.split()[1], 16) & ~(0b11 << 31) == 0
+    assert int(signals.split()[1], 16) & ~(0b11 << 31) == 0
 
 
 def test_a_program_that_is_not_there_says_so(holder: Holder) -> None:
