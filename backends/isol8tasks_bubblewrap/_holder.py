@@ -180,7 +180,7 @@ def spawn(
         become(uid, cpus)
         os.posix_spawn(words[0], words, {}, file_actions=moves, setsid=True, setsigdef=DEFAULT)
     finally:
-        come_back(uid)
+        come_back(uid, cpus)
 
 
 def entering(lists: range) -> bytes:
@@ -204,13 +204,14 @@ def become(uid: int | None, cpus: list[int]) -> None:
         os.setresuid(uid, uid, 0)
 
 
-def come_back(uid: int | None) -> None:
+def come_back(uid: int | None, cpus: list[int]) -> None:
     """Undo it."""
     try:
         if uid is not None:
             os.setresuid(0, 0, 0)
             os.setresgid(0, 0, 0)
-        os.sched_setaffinity(0, PROCESSORS)
+        if cpus:
+            os.sched_setaffinity(0, PROCESSORS)
     except OSError as error:
         os.write(2, f"isol8tasks: the holder of the sandboxes cannot go on: {error}\n".encode())
         os._exit(1)

@@ -109,6 +109,18 @@ class Program:
             assert self.may_start, f"'{words[0]}' needs the mark of an engine"
 
 
+def completed(program: Program, line: str) -> set[str]:
+    """What the shell would offer after this line."""
+    env = {
+        "_ISOL8TASKS_COMPLETE": "bash_complete",
+        "COMP_WORDS": line,
+        "COMP_CWORD": str(len(line.split(" ")) - 1),
+    }
+    ran = program(env=env)
+    assert ran.stderr == ""
+    return {item.split(",", 1)[1] for item in ran.stdout.split()}
+
+
 def _environ(state: Path) -> dict[str, str]:
     """Nothing of ours but a run history of its own: the user's is not for tests."""
     quiet = {"PYTHONWARNINGS": "error", "PYTHONUTF8": "1", "TERM": "dumb"}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from isol8tasks import __version__
+from tests.cli.conftest import completed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -228,17 +229,6 @@ COMPLETIONS = [
     ("isol8tasks run --fail", {"--fail-fast"}),
     ("isol8tasks run -f missing.py ", set()),
 ]
-
-
-def completed(isol8tasks: Program, line: str) -> set[str]:
-    env = {
-        "_ISOL8TASKS_COMPLETE": "bash_complete",
-        "COMP_WORDS": line,
-        "COMP_CWORD": str(len(line.split(" ")) - 1),
-    }
-    ran = isol8tasks(env=env)
-    assert ran.stderr == ""
-    return {item.split(",", 1)[1] for item in ran.stdout.split()}
 
 
 @pytest.mark.parametrize(("line", "items"), COMPLETIONS)

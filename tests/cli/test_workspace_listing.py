@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cli.conftest import declared, failed, stages
+from tests.cli.conftest import completed, declared, failed, stages
 
 if TYPE_CHECKING:
     from tests.cli.conftest import At, Program, Write
@@ -151,17 +151,6 @@ def test_graph_over_files(isol8tasks: Program, at: At) -> None:
         assert (ran.code, ran.stderr) == (0, "")
         assert sorted(re.findall(r'"(.+?)"', ran.stdout)) == sorted(re.findall(r'"(.+?)"', GRAPH))
         assert len(ran.stdout.splitlines()) == len(GRAPH.splitlines())
-
-
-def completed(program: Program, line: str) -> set[str]:
-    env = {
-        "_ISOL8TASKS_COMPLETE": "bash_complete",
-        "COMP_WORDS": line,
-        "COMP_CWORD": str(len(line.split(" ")) - 1),
-    }
-    ran = program(env=env)
-    assert ran.stderr == ""
-    return {item.split(",", 1)[1] for item in ran.stdout.split()}
 
 
 @pytest.mark.usefixtures("broken")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from isol8tasks.backend import watch as looking
 from isol8tasks.backend.watch import PAUSE, MemoryWatch, used
 
 if TYPE_CHECKING:
@@ -101,6 +102,19 @@ def test_a_tree_within_its_limit_or_dropped_is_not() -> None:
         watch.drop(OURS)
         time.sleep(4 * PAUSE)
     assert told == []
+
+
+def test_only_a_tree_that_was_looked_at_exactly_rests(proc: int) -> None:
+    told: list[str] = []
+    first = looking._Tree(1, lambda: told.append("first"))
+    looking._look(proc, {OURS: first})
+    looking._look(proc, {OURS: first})
+    assert told == ["first"]
+    looking._look(proc, {OURS: looking._Tree(1, lambda: told.append("second"))})
+    assert told == ["first", "second"]
+    first.again = 0
+    looking._look(proc, {OURS: first})
+    assert told == ["first", "second", "first"]
 
 
 def test_closing_ends_its_thread_and_may_be_repeated() -> None:
